@@ -1,0 +1,630 @@
+"""
+The session engine: ``SESSION_ENGINE = "django_valkey_sessions.backend"``.
+
+Each operation is a private flow, a generator that yields commands and receives
+their replies; its public pair, blocking and awaiting, drives it (see flow.py).
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from logging import getLogger
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+
+from . import client, codec, keys
+from .client import ScriptMissing, WrongType
+from .codec import Unreadable
+from .conf import conf
+from .exceptions import (
+    ConnectionLost,
+    ReplyLost,
+    SessionConflict,
+    SessionStoreUnavailable,
+)
+from .flow import Command, Flow, Trip, arun, run
+from .merge import merge, same
+
+logger = getLogger("django.security.SuspiciousSession")
+
+#: How often a save that others got in the way of is tried again.
+RETRIES = 20
+#: Seconds. No session is meant to live longer, and much more overflows in the server.
+LONGEST = 100 * 365 * 86400
+#: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
+#: serves sites without users.
+USER_KEY = "_auth_user_id"
+
+
+class Script(str):
+    """A Lua script, with the name that the server gives it."""
+
+    sha: str
+
+    def __new__(cls, source: str) -> "Script":
+        script = super().__new__(cls, source)
+        script.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        return script
+
+
+#: Replace the session at the first key with ARGV[2], which expires after ARGV[3]
+#: milliseconds (none: never; 0 or less: it is removed), if its stamp is ARGV[1] (none:
+#: in any case). With a second key, the new value goes there and the first is removed.
+#:
+#: The answer is nothing if there is no such session; the stored value if its stamp is
+#: another one; else the stamp of ARGV[2], so that a reply that GLIDE has mixed up is
+#: never taken for success.
+SWAP = Script("""
+local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
+if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
+if ARGV[1] ~= '' and stamp ~= ARGV[1] then return redis.call('GET', KEYS[1]) end
+local key = KEYS[#KEYS]
+if ARGV[3] == '' then
+  redis.call('SET', key, ARGV[2])
+elseif tonumber(ARGV[3]) > 0 then
+  redis.call('SET', key, ARGV[2], 'PX', ARGV[3])
+else
+  redis.call('UNLINK', key)
+end
+if key ~= KEYS[1] then redis.call('UNLINK', KEYS[1]) end
+return string.sub(ARGV[2], 7, 18)
+""")
+
+#: The scripts that this process has sent in full, which is how the server learns them.
+_sent: set[Script] = set()
+
+#: Stands for a stored value that is no string but a list, a set, a hash ...
+NO_STRING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A state of the session, as the server has it."""
+
+    payload: bytes
+    stamp: bytes
+    created: int  # Unix seconds.
+    user: str | None
+    expires: int | None  # Unix milliseconds; None: the server's key expires.
+
+
+class SessionStore(SessionBase):
+    """A session in Valkey."""
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self.serializer = conf.SERIALIZER or self.serializer
+        # What the data in memory was loaded from, or last saved as. None: whatever
+        # the server has is replaced.
+        self._base: Version | None = None
+        # When the session was created, and for whom. Unlike the base it survives
+        # clear(), which does not make the session any younger.
+        self._origin: tuple[int, str | None] | None = None
+        # When the server lets the session expire, in time.monotonic()'s seconds, as
+        # far as is known.
+        self._expires_at: float | None = None
+
+    # The public pairs.
+
+    def load(self) -> dict[str, Any]:
+        """
+        Load the session and return its data; {} if it is unknown or has expired,
+        which also takes its key from it. Raise SessionStoreUnavailable if the server
+        can't tell.
+        """
+        return run(self._load(), client.execute)
+
+    async def aload(self) -> dict[str, Any]:
+        """See load()."""
+        return await arun(self._load(), client.aexecute)
+
+    def save(self, must_create: bool = False) -> None:
+        """
+        Save the session. Changes that others have saved meanwhile stay: see merge.py.
+        An unchanged session is only touched.
+
+        Raise CreateError if must_create is True and the session exists, UpdateError
+        if it is False and the session doesn't exist any more, SessionConflict if
+        others kept getting in the way, SessionStoreUnavailable if the server does
+        not say that it is saved.
+        """
+        if self.session_key is None:
+            return self.create()
+        self._get_session(no_load=must_create)
+        return run(self._save(must_create), client.execute)
+
+    async def asave(self, must_create: bool = False) -> None:
+        """See save()."""
+        if self.session_key is None:
+            return await self.acreate()
+        await self._aget_session(no_load=must_create)
+        return await arun(self._save(must_create), client.aexecute)
+
+    def create(self) -> None:
+        """Save the session under a new key."""
+        self._get_session(no_load=True)
+        run(self._create(), client.execute)
+
+    async def acreate(self) -> None:
+        """See create()."""
+        await self._aget_session(no_load=True)
+        await arun(self._create(), client.aexecute)
+
+    def cycle_key(self) -> None:
+        """
+        Give the session a new key and remove the old one, both or neither. What
+        others have saved under the old key meanwhile is kept.
+
+        If the session was ended meanwhile it stays ended: nothing is stored, and the
+        next save raises UpdateError.
+        """
+        self._get_session()
+        run(self._cycle_key(), client.execute)
+
+    async def acycle_key(self) -> None:
+        """See cycle_key()."""
+        await self._aget_session()
+        await arun(self._cycle_key(), client.aexecute)
+
+    def touch(self) -> bool:
+        """
+        Let the session live for its whole lifetime from now on. Return False if it
+        is gone. A session that was refreshed less than TOUCH_INTERVAL ago is left
+        as it is, and so is every session if TOUCH is off.
+        """
+        self._get_session()
+        return run(self._touch(), client.execute)
+
+    async def atouch(self) -> bool:
+        """See touch()."""
+        await self._aget_session()
+        return await arun(self._touch(), client.aexecute)
+
+    def exists(self, session_key: str | None) -> bool:
+        """Return True if there is a session with this key."""
+        return run(self._exists(session_key), client.execute)
+
+    async def aexists(self, session_key: str | None) -> bool:
+        """See exists()."""
+        return await arun(self._exists(session_key), client.aexecute)
+
+    def delete(self, session_key: str | None = None) -> None:
+        """
+        Delete the session with this key, by default this one. Deleting one that is
+        already gone is not an error.
+        """
+        run(self._delete(session_key), client.execute)
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        """See delete()."""
+        await arun(self._delete(session_key), client.aexecute)
+
+    @classmethod
+    def clear_expired(cls) -> None:
+        """
+        Remove the expired sessions. Only with EXPIRE off is there anything to do:
+        else the server removes them itself.
+        """
+        run(_sweep(), client.execute)
+
+    @classmethod
+    async def aclear_expired(cls) -> None:
+        """See clear_expired()."""
+        await arun(_sweep(), client.aexecute)
+
+    # What needs no server.
+
+    def clear(self) -> None:
+        """Empty the session. What the server has is replaced at the next save."""
+        super().clear()  # type: ignore[no-untyped-call]
+        self._base = None
+
+    def _get_new_session_key(self) -> str:
+        # No look whether it is taken: storing it under NX finds that out.
+        return keys.new_session_key()
+
+    async def _aget_new_session_key(self) -> str:
+        return self._get_new_session_key()
+
+    # The flows.
+
+    def _load(self) -> Flow[dict[str, Any]]:
+        blob, expires_at = yield from self._fetch()
+        found = yield from self._opened(blob)
+        if found is None:
+            self._session_key = None
+            return {}
+        version, data = found
+        # A second, explicit load() leaves the data in memory as they are, and so has
+        # to leave what they were loaded from.
+        if not hasattr(self, "_session_cache"):
+            self._keep(version, expires_at)
+        return data
+
+    def _fetch(self) -> Flow[tuple[Any, float | None]]:
+        """Return the stored value, and when its key expires if that matters."""
+        get: Command = ["GET", self._key()]
+        try:
+            if not (conf.TOUCH and conf.EXPIRE and settings.SESSION_SAVE_EVERY_REQUEST):
+                return (yield from _twice(get)), None
+            blob, left = yield from _twice((get, ["PTTL", self._key()]))
+        except WrongType:
+            return NO_STRING, None
+        return blob, time.monotonic() + left / 1000 if left >= 0 else None
+
+    def _opened(self, blob: Any) -> Flow[tuple[Version, dict[str, Any]] | None]:
+        """Return the stored version and its data; None if there is no session."""
+        try:
+            return self._open(blob)
+        except Unreadable as error:
+            reason = error
+        # GLIDE shares a connection between all threads and can't notice when a reply
+        # reaches the wrong one. That looks the same, but not a second time.
+        again, _ = yield from self._fetch()
+        if again == blob:
+            logger.warning(
+                "Session %s... can't be read: %s. It is taken for no session, and left "
+                "alone.",
+                self._id()[:8],
+                reason,
+            )
+            return None
+        try:
+            return self._open(again)
+        except Unreadable:
+            raise SessionStoreUnavailable(
+                "Valkey's replies do not belong to the requests that they reach."
+            ) from None
+
+    def _save(self, must_create: bool) -> Flow[None]:
+        if must_create:
+            yield from self._insert(self._id())
+        elif self.session_key is None:
+            raise UpdateError  # It was gone when its data were loaded just now.
+        elif self._base is None or self._base.payload != self._payload():
+            yield from self._replace(self._id(), _swap, [self._key()])
+        elif not (yield from self._touch()):
+            raise UpdateError
+
+    def _create(self) -> Flow[None]:
+        self._origin = None
+        while True:
+            session_key = self._get_new_session_key()
+            try:
+                yield from self._insert(keys.session_id(session_key))
+            except CreateError:
+                continue  # The key was taken: draw another.
+            self._session_key = session_key
+            self.modified = True
+            return
+
+    def _insert(self, id: str) -> Flow[None]:
+        key = keys.stored_key(conf.PREFIX, id)
+        version, blob, lifetime = self._next(id)
+        if lifetime <= 0:  # Of a session that has expired nothing is stored.
+            if (yield from _twice(["EXISTS", key])):
+                raise CreateError
+            return
+        expiry: Command = ["PX", str(lifetime)] if conf.EXPIRE else []
+        inserting = _just(["SET", key, blob, "NX", *expiry])
+        if (yield from _settled(inserting, key, blob)) is None:
+            raise CreateError
+        self._keep(version, _expires_at(lifetime))
+
+    def _replace(self, id: str, write: "Write", stored_keys: list[str]) -> Flow[None]:
+        """
+        Store the session under this id in the given way, which compares what is
+        stored with the base. Merge what others have stored, and try again.
+        """
+        for attempt in range(RETRIES + 1):
+            if attempt > 1:  # Two may meet by chance; more of them have to spread.
+                yield random.uniform(0, 0.002 * attempt)  # noqa: S311
+            version, blob, lifetime = self._next(id)
+            expected = self._base.stamp if self._base else b""
+            try:
+                reply = yield from write(stored_keys, expected, blob, lifetime)
+            except WrongType:
+                raise UpdateError from None
+            if reply == version.stamp:
+                self._keep(version, _expires_at(lifetime))
+                return
+            found = yield from self._opened(reply)
+            if found is None:
+                raise UpdateError
+            self._merge(*found)
+        raise SessionConflict(
+            f"The session was changed by others {RETRIES + 1} times in a row while it "
+            "was being saved. Are there requests that save it all the time?"
+        )
+
+    def _merge(self, theirs: Version, their_data: dict[str, Any]) -> None:
+        """Bring what others have saved since the base into the data in memory."""
+        if self._base is None:
+            return  # Theirs is to be replaced.
+        base = codec.deserialize(self._base.payload, self.serializer)
+        ours = codec.deserialize(self._payload(), self.serializer)
+        merged = merge(base, ours, their_data, conf.MERGE)
+        for name in ours.keys() - merged.keys():
+            del self._session_cache[name]
+        for name, value in merged.items():
+            if name not in ours or not same(value, ours[name]):
+                self._session_cache[name] = value
+        self._keep(theirs, None)
+
+    def _cycle_key(self) -> Flow[None]:
+        if self.session_key is None:
+            yield from self._create()
+            return
+        session_key = self._get_new_session_key()
+        id = keys.session_id(session_key)
+        stored_keys = [self._key(), keys.stored_key(conf.PREFIX, id)]
+        self.modified = True
+        try:
+            yield from self._replace(id, _copy if conf.CLUSTER else _swap, stored_keys)
+        except UpdateError:
+            # Another request has ended the session. Under a new key it would be
+            # revived; with the old one, the next save says what has happened.
+            return
+        self._session_key = session_key
+
+    def _touch(self) -> Flow[bool]:
+        if self.session_key is None:
+            return False
+        created, _ = self._age()
+        lifetime = self._lifetime(created)
+        if not conf.TOUCH or self._is_fresh(lifetime):
+            return True
+        if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
+            return (yield from self._rewrite(self._base, lifetime))
+        # PEXPIRE removes the session if its lifetime is over.
+        touched = yield from _twice(["PEXPIRE", self._key(), str(lifetime)])
+        self._expires_at = _expires_at(lifetime)
+        return bool(touched) and lifetime > 0
+
+    def _rewrite(self, base: Version, lifetime: int) -> Flow[bool]:
+        """Store what is stored already, with a new expiry in the envelope."""
+        expires = _expires(lifetime)
+        blob = codec.pack(base.payload, self._id(), base.created, expires)
+        reply = yield from _swap([self._key()], base.stamp, blob, lifetime)
+        if reply == codec.stamp_of(blob):
+            version = Version(
+                base.payload, codec.stamp_of(blob), base.created, base.user, expires
+            )
+            self._keep(version, _expires_at(lifetime))
+        # Another value is there: whoever has saved it has refreshed the session.
+        return reply is not None and lifetime > 0
+
+    def _exists(self, session_key: str | None) -> Flow[bool]:
+        if not session_key:
+            return False
+        key = keys.stored_key(conf.PREFIX, keys.session_id(session_key))
+        if conf.EXPIRE:
+            return bool((yield from _twice(["EXISTS", key])))
+        head = yield from _twice(["GETRANGE", key, "0", str(codec.HEAD_SIZE - 1)])
+        return bool(head) and not _is_over(codec.expiry_of(head))
+
+    def _delete(self, session_key: str | None) -> Flow[None]:
+        if session_key is None or session_key == self.session_key:
+            session_key = self.session_key
+            self._base = None
+        if session_key is None:
+            return
+        id = keys.session_id(session_key)
+        yield from _twice(["UNLINK", keys.stored_key(conf.PREFIX, id)])
+
+    # What the flows decide with.
+
+    def _id(self) -> str:
+        return keys.session_id(self.session_key)
+
+    def _key(self) -> str:
+        return keys.stored_key(conf.PREFIX, self._id())
+
+    def _payload(self) -> bytes:
+        return codec.serialize(self._session_cache, self.serializer)
+
+    def _open(self, blob: Any) -> tuple[Version, dict[str, Any]] | None:
+        if blob is None:
+            return None
+        if not isinstance(blob, bytes):
+            raise Unreadable("it is no string")
+        envelope = codec.unpack(blob, self._id())
+        data = codec.deserialize(envelope.payload, self.serializer)
+        limit = conf.MAX_LIFETIME
+        too_old = limit is not None and envelope.created + limit <= time.time()
+        if too_old or _is_over(envelope.expires):
+            return None
+        version = Version(
+            envelope.payload,
+            envelope.stamp,
+            envelope.created,
+            _user(data),
+            envelope.expires,
+        )
+        return version, data
+
+    def _next(self, id: str) -> tuple[Version, bytes, int]:
+        """Return the version to store, its value, and its lifetime in milliseconds."""
+        payload = self._payload()
+        created, user = self._age()
+        lifetime = self._lifetime(created)
+        expires = None if conf.EXPIRE else _expires(lifetime)
+        blob = codec.pack(payload, id, created, expires)
+        version = Version(payload, codec.stamp_of(blob), created, user, expires)
+        return version, blob, lifetime
+
+    def _age(self) -> tuple[int, str | None]:
+        """Return when the session was created, which is anew for another user."""
+        user = _user(self._session_cache)
+        if self._origin is not None and self._origin[1] == user:
+            return self._origin
+        return int(time.time()), user
+
+    def _lifetime(self, created: int) -> int:
+        """Return how many milliseconds from now the session is to live."""
+        ttl = conf.TTL
+        seconds: Any = None
+        if callable(ttl):
+            seconds = ttl(self)
+        elif not self._session_cache.get("_session_expiry"):
+            seconds = ttl
+        if seconds is None:
+            seconds = self.get_expiry_age()
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
+        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not number or seconds != seconds:
+            raise TypeError(
+                f"The lifetime of a session is {seconds!r}, which is neither a number "
+                "of seconds nor a timedelta."
+            )
+        if conf.MAX_LIFETIME is not None:
+            seconds = min(seconds, created + conf.MAX_LIFETIME - time.time())
+        return int(min(seconds, LONGEST) * 1000)
+
+    def _is_fresh(self, lifetime: int) -> bool:
+        """Return True if the session was refreshed less than TOUCH_INTERVAL ago."""
+        if self._expires_at is None:
+            return False
+        interval = conf.TOUCH_INTERVAL
+        if interval is None:
+            interval = min(60, 0.05 * lifetime / 1000)
+        left = self._expires_at - time.monotonic()
+        # A lifetime that has become shorter has to reach the server, too.
+        return abs(lifetime / 1000 - left) < interval
+
+    def _keep(self, version: Version, expires_at: float | None) -> None:
+        self._base = version
+        self._origin = version.created, version.user
+        self._expires_at = expires_at
+        if version.expires is not None:
+            left = version.expires / 1000 - time.time()
+            self._expires_at = time.monotonic() + left
+
+
+# Pieces of flows.
+
+#: (keys, expected stamp, value, lifetime) -> the reply of SWAP.
+Write = Callable[[list[str], bytes, bytes, int], Flow[Any]]
+
+
+def _swap(
+    stored_keys: list[str], expected: bytes, blob: bytes, lifetime: int
+) -> Flow[Any]:
+    px = str(lifetime) if conf.EXPIRE or lifetime <= 0 else ""
+    swapping = _evaluated(SWAP, stored_keys, expected, blob, px)
+    return (yield from _settled(swapping, stored_keys[-1], blob))
+
+
+def _copy(
+    stored_keys: list[str], expected: bytes, blob: bytes, lifetime: int
+) -> Flow[Any]:
+    """
+    Move a session in a cluster, where no script reaches both keys: first the new one,
+    so that a failure in between loses nothing, then the removal of the old one.
+    """
+    old, new = stored_keys
+    expiry: Command = ["PX", str(lifetime)] if conf.EXPIRE else []
+    if lifetime > 0:
+        yield from _settled(_just(["SET", new, blob, *expiry]), new, blob)
+    reply = yield from _evaluated(SWAP, [old], expected, blob, "0")
+    if reply is None:
+        yield from _twice(["UNLINK", new])
+    return reply
+
+
+def _evaluated(
+    script: Script, stored_keys: list[str], *arguments: str | bytes
+) -> Flow[Any]:
+    words: Command = [str(len(stored_keys)), *stored_keys, *arguments]
+    if script in _sent:
+        try:
+            return (yield ["EVALSHA", script.sha, *words])
+        except ScriptMissing:
+            pass  # The server was restarted, or it is another node. It did nothing.
+    reply = yield ["EVAL", script, *words]
+    _sent.add(script)
+    return reply
+
+
+def _just(command: Command) -> Flow[Any]:
+    return (yield command)
+
+
+def _settled(writing: Flow[Any], key: str, blob: bytes) -> Flow[Any]:
+    """
+    Store a value. If the reply is lost, look whether it was stored: sending it again
+    could undo what another request has stored since.
+    """
+    stamp = codec.stamp_of(blob)
+    try:
+        return (yield from writing)
+    except ReplyLost:
+        start, end = str(codec.STAMP_START), str(codec.STAMP_END - 1)
+        if (yield ["GETRANGE", key, start, end]) == stamp:
+            return stamp
+        raise
+
+
+def _twice(trip: Trip) -> Flow[Any]:
+    """Send what does no harm if it is done twice, and once more if that gets lost."""
+    try:
+        replies = yield trip
+    except ConnectionLost:
+        replies = yield trip
+    if isinstance(trip, tuple):
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+    return replies
+
+
+def _sweep() -> Flow[None]:
+    if conf.EXPIRE:
+        return
+    cursor: Any = "0"
+    pattern, count = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
+    while cursor != b"0":
+        cursor, found = yield ["SCAN", cursor, "MATCH", pattern, "COUNT", count]
+        names = [key.decode(errors="replace") for key in found]
+        page = [name for name in names if keys.stored_id(conf.PREFIX, name)]
+        yield from _sweep_page(page)
+
+
+def _sweep_page(page: list[str]) -> Flow[None]:
+    if not page:
+        return
+    end = str(codec.HEAD_SIZE - 1)
+    heads = yield tuple(["GETRANGE", key, "0", end] for key in page)
+    removals: list[Command] = []
+    for key, head in zip(page, heads, strict=True):
+        if isinstance(head, bytes) and _is_over(codec.expiry_of(head)):
+            # Compared again by the script: it may be saved at this moment.
+            stamp = codec.stamp_of(head)
+            removals.append(["EVAL", SWAP, "1", key, stamp, head, "0"])
+    if removals:
+        yield from _twice(tuple(removals))
+
+
+def _user(data: dict[str, Any]) -> str | None:
+    user = data.get(USER_KEY)
+    return None if user is None else str(user)
+
+
+def _expires(lifetime: int) -> int:
+    """Return in unix milliseconds when a lifetime that begins now is over."""
+    return max(0, int(time.time() * 1000) + lifetime)
+
+
+def _expires_at(lifetime: int) -> float:
+    """Return the same in time.monotonic()'s seconds."""
+    return time.monotonic() + lifetime / 1000
+
+
+def _is_over(expires: int | None) -> bool:
+    return expires is not None and expires <= time.time() * 1000

@@ -1,0 +1,384 @@
+"""
+Shadow Django's settings: each property is one key of ``VALKEY_SESSIONS``, read
+when it is used, with its default, its type and what can be wrong with it.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from .merge import Rule
+
+PLAIN_SCHEMES = ("valkey", "redis")
+TLS_SCHEMES = ("valkeys", "rediss")
+DEFAULT_PORT = 6379
+
+
+class BadSetting(ImproperlyConfigured):
+    """A value in ``VALKEY_SESSIONS`` that can't be used, and the way out."""
+
+    def __init__(self, id: str, msg: str, hint: str):
+        super().__init__(f"{msg} {hint}")
+        self.id = id
+        self.msg = msg
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where the server is, as the URLs in LOCATION say."""
+
+    addresses: tuple[tuple[str, int], ...] = ()
+    socket: str | None = None
+    tls: bool = False
+    username: str | None = None
+    password: str | None = None
+    database: int = 0
+
+    def __str__(self) -> str:
+        """Return the address for messages: without user and password."""
+        return self.socket or ", ".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for host, port in self.addresses
+        )
+
+
+class Conf:
+    @property
+    def LOCATION(self) -> Location:
+        value = self._get("LOCATION", "valkey://127.0.0.1:6379/0")
+        urls = [value] if isinstance(value, str) else value
+        if not (
+            isinstance(urls, (list, tuple))
+            and urls
+            and all(isinstance(url, str) for url in urls)
+        ):
+            raise BadSetting(
+                "E003",
+                f"LOCATION in VALKEY_SESSIONS is {_kind(value)}.",
+                "Give a URL such as 'valkey://127.0.0.1:6379/0', or a list of URLs.",
+            )
+        return _location(tuple(urls))
+
+    @property
+    def CLUSTER(self) -> bool:
+        return self._flag("CLUSTER", False, "E006")
+
+    @property
+    def OPTIONS(self) -> Mapping[str, Any]:
+        value = self._get("OPTIONS", {})
+        if not (isinstance(value, dict) and all(isinstance(k, str) for k in value)):
+            raise BadSetting(
+                "E008",
+                f"OPTIONS in VALKEY_SESSIONS is {_kind(value)}.",
+                "Give a dictionary of arguments of GLIDE's configuration classes, "
+                "for example {'request_timeout': 250}.",
+            )
+        return value
+
+    @property
+    def CLIENT(self) -> Callable[[], Any] | None:
+        factory = self._imported("CLIENT", "E010")
+        if factory is None or callable(factory):
+            return factory
+        raise BadSetting(
+            "E010",
+            f"CLIENT in VALKEY_SESSIONS is {_kind(factory)}.",
+            "Give a callable without arguments that returns a client of "
+            "glide_sync, or the dotted path of one.",
+        )
+
+    @property
+    def ASYNC(self) -> str:
+        value = self._get("ASYNC", "auto")
+        if value in ("auto", "native", "thread"):
+            return str(value)
+        raise BadSetting(
+            "E011",
+            f"ASYNC in VALKEY_SESSIONS is {value!r}.",
+            "It can be 'auto', 'native' or 'thread'.",
+        )
+
+    @property
+    def PREFIX(self) -> str:
+        value = self._get("PREFIX", "session:")
+        if isinstance(value, str) and value:
+            return value
+        raise BadSetting(
+            "E013",
+            f"PREFIX in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give a text that begins no other application's keys, for example "
+            "'session:'. Without a prefix every key of the server would be ours.",
+        )
+
+    @property
+    def TTL(self) -> float | Callable[..., Any] | None:
+        value = self._imported("TTL", "E014")
+        if callable(value):
+            return value
+        return self._seconds("TTL", value, "E014", "or a callable that takes a session")
+
+    @property
+    def EXPIRE(self) -> bool:
+        return self._flag("EXPIRE", True, "E015")
+
+    @property
+    def TOUCH(self) -> bool:
+        return self._flag("TOUCH", True, "E016")
+
+    @property
+    def TOUCH_INTERVAL(self) -> float | None:
+        value = self._get("TOUCH_INTERVAL", None)
+        if value == 0 and not isinstance(value, bool):
+            return 0.0
+        return self._seconds("TOUCH_INTERVAL", value, "E017", "or 0 for every request")
+
+    @property
+    def MAX_LIFETIME(self) -> float | None:
+        value = self._get("MAX_LIFETIME", None)
+        return self._seconds("MAX_LIFETIME", value, "E018", "or None for no limit")
+
+    @property
+    def MERGE(self) -> Mapping[str, Rule]:
+        value = self._get("MERGE", {})
+        if not (isinstance(value, dict) and all(isinstance(k, str) for k in value)):
+            raise BadSetting("E019", f"MERGE in VALKEY_SESSIONS is {_kind(value)}.", _M)
+        return {key: self._rule(key, rule) for key, rule in value.items()}
+
+    @property
+    def SERIALIZER(self) -> Any:
+        serializer = self._imported("SERIALIZER", "E020")
+        if serializer is None or all(
+            callable(getattr(serializer, name, None)) for name in ("dumps", "loads")
+        ):
+            return serializer
+        raise BadSetting(
+            "E020",
+            f"SERIALIZER in VALKEY_SESSIONS, {_kind(serializer)}, has no dumps() "
+            "and loads().",
+            "Give a class like Django's django.core.signing.JSONSerializer, or "
+            "its dotted path.",
+        )
+
+    @property
+    def SEAL(self) -> bool:
+        return self._flag("SEAL", True, "E021")
+
+    @property
+    def DICTIONARY(self) -> tuple[Path, ...]:
+        value = self._get("DICTIONARY", None)
+        paths = value if isinstance(value, (list, tuple)) else [value]
+        if value is None:
+            return ()
+        if paths and all(isinstance(path, (str, Path)) and path for path in paths):
+            return tuple(map(Path, paths))
+        raise BadSetting(
+            "E022",
+            f"DICTIONARY in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give the path of a zstd dictionary, or a list of them: the first "
+            "compresses, the others stay readable.",
+        )
+
+    @property
+    def SCAN_COUNT(self) -> int:
+        value = self._get("SCAN_COUNT", 1000)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return value
+        raise BadSetting(
+            "E023",
+            f"SCAN_COUNT in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give how many keys the server looks at in one step: a whole number "
+            "from 1 on.",
+        )
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names of all settings."""
+        return [
+            name
+            for name, _ in inspect.getmembers(cls, lambda m: isinstance(m, property))
+        ]
+
+    def is_set(self, name: str) -> bool:
+        """Return True if the site's settings give a value for this name."""
+        return name in self._all()
+
+    def unknown(self) -> Iterator[BadSetting]:
+        """Yield what is wrong with each name that is no setting of ours."""
+        names = self.names()
+        for name in self._all():
+            if name not in names:
+                close = difflib.get_close_matches(str(name).upper(), names, n=1)
+                hint = (
+                    f"Did you mean {close[0]}?"
+                    if close
+                    else f"The names are {', '.join(names)}."
+                )
+                yield BadSetting(
+                    "E002", f"VALKEY_SESSIONS has no setting {name!r}.", hint
+                )
+
+    def _all(self) -> dict[str, Any]:
+        value = getattr(settings, "VALKEY_SESSIONS", {})
+        if isinstance(value, dict):
+            return value
+        raise BadSetting(
+            "E001",
+            f"VALKEY_SESSIONS is {_kind(value)}.",
+            "Give a dictionary, for example {'LOCATION': 'valkey://127.0.0.1:6379/0'}.",
+        )
+
+    def _get(self, name: str, default: Any) -> Any:
+        return self._all().get(name, default)
+
+    def _flag(self, name: str, default: bool, id: str) -> bool:
+        value = self._get(name, default)
+        if isinstance(value, bool):
+            return value
+        raise BadSetting(
+            id, f"{name} in VALKEY_SESSIONS is {_shown(value)}.", "Give True or False."
+        )
+
+    def _imported(self, name: str, id: str) -> Any:
+        value = self._get(name, None)
+        if not isinstance(value, str):
+            return value
+        return _import(f"{name} in VALKEY_SESSIONS", value, id)
+
+    def _rule(self, key: str, value: Any) -> Rule:
+        name = f"MERGE[{key!r}] in VALKEY_SESSIONS"
+        rule: Any = _import(name, value, "E019") if isinstance(value, str) else value
+        if callable(rule):
+            return rule  # type: ignore[no-any-return]  # mypy narrows Any to callable
+        raise BadSetting("E019", f"{name} is {_kind(rule)}.", _M)
+
+    def _seconds(self, name: str, value: Any, id: str, other: str) -> float | None:
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        if value is None:
+            return None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and 0 < value < float("inf"):
+            return float(value)
+        raise BadSetting(
+            id,
+            f"{name} in VALKEY_SESSIONS is {_shown(value)}.",
+            f"Give seconds, more than 0, for example 3600; or a timedelta, {other}.",
+        )
+
+
+_M = (
+    "Give a dictionary of session keys and rules, for example "
+    "{'visits': 'django_valkey_sessions.merge.add'}."
+)
+
+
+def _import(name: str, path: str, id: str) -> Any:
+    try:
+        return import_string(path)
+    except ImportError as error:
+        raise BadSetting(
+            id, f"{name} is {path!r}, which can't be imported: {error}.", "Is it right?"
+        ) from error
+
+
+def _kind(value: object) -> str:
+    """Name the kind of a value that may hold something secret."""
+    if value is None or value == "" or value == [] or value == ():
+        return "empty" if value is not None else "None"
+    name = value.__name__ if isinstance(value, type) else type(value).__name__
+    return f"of type {name}"
+
+
+def _shown(value: object) -> str:
+    """Show a short value that holds nothing secret; name the kind of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else _kind(value)
+
+
+@lru_cache(maxsize=8)
+def _location(urls: tuple[str, ...]) -> Location:
+    locations = [_parse(url) for url in urls]
+    first = locations[0]
+    for other in locations[1:]:
+        if first.socket or other.socket:
+            raise BadSetting(
+                "E005",
+                "LOCATION in VALKEY_SESSIONS lists a unix socket beside others.",
+                "A server on a unix socket is the only one: give one URL.",
+            )
+        for field in ("tls", "username", "password", "database"):
+            if getattr(first, field) != getattr(other, field):
+                raise BadSetting(
+                    "E005",
+                    f"The URLs in LOCATION in VALKEY_SESSIONS differ in their {field}.",
+                    "They are nodes of one installation, so all but host and port "
+                    "has to be the same in each.",
+                )
+    addresses = tuple(address for one in locations for address in one.addresses)
+    return Location(**{**vars(first), "addresses": addresses})
+
+
+def _parse(url: str) -> Location:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _bad_url(url, f"is no URL: {error}") from None
+    if parts.scheme == "sentinel":
+        raise _bad_url(url, "names Sentinel, which this version can't ask yet")
+    if parts.scheme not in (*PLAIN_SCHEMES, *TLS_SCHEMES, "unix"):
+        raise _bad_url(url, f"has the scheme {parts.scheme!r}")
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if username and not password:
+        raise _bad_url(url, "has a user but no password")
+    location = {"username": username or None, "password": password or None}
+    database = _database(url, parts)
+    if parts.scheme == "unix":
+        if not parts.path.startswith("/") or parts.hostname:
+            raise _bad_url(url, "has no absolute path")
+        return Location(socket=unquote(parts.path), database=database, **location)
+    if not parts.hostname:
+        raise _bad_url(url, "has no host")
+    return Location(
+        addresses=((parts.hostname, port or DEFAULT_PORT),),
+        tls=parts.scheme in TLS_SCHEMES,
+        database=database,
+        **location,
+    )
+
+
+def _database(url: str, parts: SplitResult) -> int:
+    query = parse_qs(parts.query, keep_blank_values=True)
+    if parts.fragment or set(query) - {"db"} or len(query.get("db", [])) > 1:
+        raise _bad_url(url, "has something behind the path that is not understood")
+    in_path = "" if parts.scheme == "unix" else parts.path.strip("/")
+    text = query.get("db", [in_path])[0] or "0"
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    raise _bad_url(url, f"names the database {text!r}, which is no number")
+
+
+def _bad_url(url: str, what: str) -> BadSetting:
+    head, at, tail = url.rpartition("@")
+    shown = f"{head.partition('//')[0]}//***@{tail}" if at else url
+    return BadSetting(
+        "E004",
+        f"LOCATION in VALKEY_SESSIONS, {shown!r}, {what}.",
+        "Write valkey://user:password@host:6379/0, valkeys://… for TLS, or "
+        "unix:///path/of/the/socket?db=0; special characters in a password are "
+        "percent-encoded.",
+    )
+
+
+conf = Conf()

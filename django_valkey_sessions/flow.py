@@ -1,0 +1,66 @@
+"""
+Carry commands over and bring replies back, blocking or awaiting.
+
+A flow is a generator that yields commands and receives their replies. It holds
+every decision of an operation and does no I/O, so it has no colour; the two
+drivers below are the only place where the colours differ.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: The words of one command, as they go over the wire.
+Command = list[str | bytes]
+
+#: One round trip: one command, or several sent together. Several are answered
+#: by a list that holds, in their order, each reply or the error in its place.
+Trip = Command | tuple[Command, ...]
+
+#: What a flow yields: a round trip, or the seconds to pause before it goes on.
+Step = Trip | float
+
+Flow = Generator[Step, Any, T]
+
+
+def run(flow: Flow[T], execute: Callable[[Trip], Any]) -> T:
+    """Drive the flow to its end with a blocking ``execute``; return its result."""
+    step: Callable[[Any], Step] = flow.send
+    value: Any = None
+    while True:
+        try:
+            trip = step(value)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        if isinstance(trip, float):
+            time.sleep(trip)
+            step, value = flow.send, None
+            continue
+        try:
+            step, value = flow.send, execute(trip)
+        except Exception as error:  # The flow may catch it where it yielded.
+            step, value = flow.throw, error
+
+
+async def arun(flow: Flow[T], execute: Callable[[Trip], Awaitable[Any]]) -> T:
+    """Drive the flow to its end with an awaitable ``execute``; return its result."""
+    step: Callable[[Any], Step] = flow.send
+    value: Any = None
+    while True:
+        try:
+            trip = step(value)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        if isinstance(trip, float):
+            await asyncio.sleep(trip)
+            step, value = flow.send, None
+            continue
+        try:
+            step, value = flow.send, await execute(trip)
+        except Exception as error:  # The flow may catch it where it yielded.
+            step, value = flow.throw, error

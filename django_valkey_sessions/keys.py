@@ -1,0 +1,52 @@
+"""
+From the session key in the cookie to the key in Valkey.
+
+The cookie's value is a credential and is never stored. Its hash, the session's
+id, is not one: commands, logs and the admin may show it.
+"""
+
+import base64
+import hashlib
+import os
+import re
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_GLOB = re.compile(r"([\\*?\[\]])")
+
+
+def new_session_key() -> str:
+    """
+    Return a new session key: 160 random bits as 32 of the characters that
+    Django's session keys consist of.
+    """
+    # Django's get_random_string() draws each character by itself and takes ten
+    # times as long; base32 needs no rejection and no second draw.
+    return base64.b32encode(os.urandom(20)).decode("ascii").lower()
+
+
+def session_id(session_key: str) -> str:
+    """Return the id of the session with this key: 32 hexadecimal digits."""
+    # What a client sends as a cookie need not be well-formed text.
+    digest = hashlib.sha256(session_key.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]
+
+
+def stored_key(prefix: str, id: str) -> str:
+    """Return the key under which Valkey holds the session with this id."""
+    return prefix + id
+
+
+def stored_id(prefix: str, key: str) -> str | None:
+    """
+    Return the id of the session that Valkey holds under this key; None if the
+    key is not a session of ours (a prefix can also begin somebody else's keys).
+    """
+    if not key.startswith(prefix):
+        return None
+    id = key[len(prefix) :]
+    return id if _ID.fullmatch(id) else None
+
+
+def match_pattern(prefix: str) -> str:
+    """Return the SCAN pattern for all keys with this prefix, taken literally."""
+    return _GLOB.sub(r"\\\1", prefix) + "*"
