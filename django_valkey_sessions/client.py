@@ -126,6 +126,8 @@ def _follow_settings(*, setting: str, **kwargs: Any) -> None:
 # without running Python's at-fork hooks.
 
 _processes: dict[int, "_Process"] = {}
+#: What a parent made before it forked. Kept, because GLIDE frees what is not its own.
+_inherited: list["_Process"] = []
 
 
 def _process() -> "_Process":
@@ -138,8 +140,7 @@ class _Process:
         self.client: Any = None
         # A lock of this process: the parent's may have been held when it forked.
         self.lock = threading.Lock()
-        self.failure: SessionStoreUnavailable | None = None
-        self.failed_until = 0.0
+        self.outage = _Outage()
         self.watchdog_lives = True
         self.threads: ThreadPoolExecutor | None = None
         self.native: _Native | None = None
@@ -165,16 +166,10 @@ class _Process:
     def _connected(self) -> Any:
         with self.lock:
             if self.client is None:
-                if self.failure and time.monotonic() < self.failed_until:
-                    raise type(self.failure)(*self.failure.args)
-                try:
+                with self.outage.remembered():
                     client = _new_client()
                     self.watchdog_lives = _watchdog_lives(client)
-                    self.client, self.failure = client, None
-                except SessionStoreUnavailable as error:
-                    self.failure = error
-                    self.failed_until = time.monotonic() + FAILURE_REMEMBERED
-                    raise
+                self.client = client
             return self.client
 
     # Awaiting.
@@ -225,6 +220,26 @@ class _Process:
             self.native.close()
 
 
+class _Outage:
+    """Remembers for a moment that connecting has failed."""
+
+    def __init__(self) -> None:
+        self.error: SessionStoreUnavailable | None = None
+        self.until = 0.0
+
+    @contextlib.contextmanager
+    def remembered(self) -> Iterator[None]:
+        """Fail at once during an outage; else connect inside of this."""
+        if self.error is not None and time.monotonic() < self.until:
+            raise type(self.error)(*self.error.args)
+        try:
+            yield
+        except SessionStoreUnavailable as error:
+            self.error = error
+            self.until = time.monotonic() + FAILURE_REMEMBERED
+            raise
+
+
 class _Seen:
     """What is known of an event loop that has no client of its own yet."""
 
@@ -242,8 +257,7 @@ class _Native:
         self.loop = loop
         self.client: Any = None
         self.lock = asyncio.Lock()
-        self.failure: SessionStoreUnavailable | None = None
-        self.failed_until = 0.0
+        self.outage = _Outage()
         self.expired = 0
         self.given_up = False
         self.budget = _await_budget()
@@ -267,15 +281,8 @@ class _Native:
     async def _connected(self) -> Any:
         async with self.lock:
             if self.client is None:
-                if self.failure and time.monotonic() < self.failed_until:
-                    raise type(self.failure)(*self.failure.args)
-                try:
+                with self.outage.remembered():
                     self.client = await _new_async_client()
-                    self.failure = None
-                except SessionStoreUnavailable as error:
-                    self.failure = error
-                    self.failed_until = time.monotonic() + FAILURE_REMEMBERED
-                    raise
                 await self._close_retired()
             return self.client
 
@@ -302,7 +309,10 @@ class _Native:
             if self.loop.is_running():
                 asyncio.run_coroutine_threadsafe(client.close(), self.loop)
             else:
-                asyncio.run(client.close())
+                # In a thread, because a loop may be running in this one.
+                closing = threading.Thread(target=asyncio.run, args=[client.close()])
+                closing.start()
+                closing.join()
 
 
 async def _send(client: Any, trip: Trip) -> Any:
@@ -322,9 +332,11 @@ def _forget_parents_clients() -> None:
     that the parent made: it would hold up the fork for seconds if the server is
     down, and nobody uses them here.
     """
-    for pid, process in _processes.items():
-        if pid != os.getpid() and process.client is not None:
+    for process in _processes.values():
+        if process.client is not None:
             process.client._is_closed = True
+    _inherited.extend(_processes.values())
+    _processes.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -350,7 +362,7 @@ def _watchdog_lives(client: Any) -> bool:
         lives = any(map(_is_watchdog, tasks.iterdir()))
     else:
         # No way to see GLIDE's threads here: judge by what our own clients did.
-        lives = not (_processes.keys() - {os.getpid()})
+        lives = not _inherited and _processes.keys() <= {os.getpid()}
     if not lives:
         logger.warning(
             "A GLIDE command was run before process %d was forked, which ended "
