@@ -321,6 +321,8 @@ class SessionStore(SessionBase):
         Store the session under this id in the given way, which compares what is
         stored with the base. Merge what others have stored, and try again.
         """
+        if self._base is not None and _is_over(self._base.expires):
+            raise UpdateError
         for attempt in range(RETRIES + 1):
             if attempt > 1:  # Two may meet by chance; more of them have to spread.
                 yield random.uniform(0, 0.002 * attempt)  # noqa: S311
@@ -388,6 +390,8 @@ class SessionStore(SessionBase):
 
     def _rewrite(self, base: Version, lifetime: int) -> Flow[bool]:
         """Store what is stored already, with a new expiry in the envelope."""
+        if _is_over(base.expires):
+            return False
         expires = _expires(lifetime)
         blob = codec.pack(base.payload, self._id(), base.created, expires)
         reply = yield from _swap([self._key()], base.stamp, blob, lifetime)

@@ -1,0 +1,99 @@
+"""
+Fixtures. One server for the run, a key prefix for each test; tests that damage a
+server get one of their own.
+"""
+
+import asyncio
+import contextvars
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import valkey as valkey_client
+
+from . import servers
+
+_server: Any = None
+_report = ""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _server, _report
+    if not config.option.collectonly:
+        _server, _report = servers.suite_server()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _server is not None:
+        _server.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(_report)
+
+
+@pytest.fixture
+def server() -> Any:
+    """The suite's server."""
+    return _server
+
+
+@pytest.fixture
+def valkey() -> Iterator[valkey_client.Valkey]:
+    """The evidence: a client that has nothing to do with the one under test."""
+    with _server.connect() as client:
+        yield client
+
+
+@pytest.fixture
+def own_server() -> Iterator[servers.Server]:
+    """A server that the test may stop, pause and fill."""
+    server = servers.Server("--appendonly", "yes")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def engine(settings: Any, server: Any, valkey: Any) -> Iterator[str]:
+    """The engine on the suite's server, under a prefix that no other test has."""
+    prefix = f"test:{uuid.uuid4().hex[:12]}:"
+    settings.SESSION_ENGINE = "django_valkey_sessions.backend"
+    settings.VALKEY_SESSIONS = {"LOCATION": server.url, "PREFIX": prefix}
+    yield prefix
+    for key in valkey.scan_iter(f"{prefix}*"):
+        valkey.delete(key)
+
+
+@pytest.fixture
+def valkey_sessions(settings: Any, engine: str) -> Callable[..., dict[str, Any]]:
+    """Change VALKEY_SESSIONS of the engine: every given name is set, the others stay."""
+
+    def change(**names: Any) -> dict[str, Any]:
+        # A new dictionary, so that the change is seen and undone.
+        settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, **names}
+        return settings.VALKEY_SESSIONS
+
+    return change
+
+
+@pytest.fixture
+def own_engine(settings: Any, own_server: servers.Server) -> servers.Server:
+    """The engine on a server of the test's own."""
+    settings.SESSION_ENGINE = "django_valkey_sessions.backend"
+    settings.VALKEY_SESSIONS = {"LOCATION": own_server.url}
+    return own_server
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Call a session's method by its blocking name, on either surface."""
+    if request.param == "sync":
+        yield lambda session, name, *args, **kw: getattr(session, name)(*args, **kw)
+        return
+    with asyncio.Runner() as runner:
+        yield lambda session, name, *args, **kw: runner.run(
+            # Else the runner would keep the context of its first use.
+            getattr(session, f"a{name}")(*args, **kw),
+            context=contextvars.copy_context(),
+        )
