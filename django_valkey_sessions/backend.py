@@ -234,6 +234,8 @@ class SessionStore(SessionBase):
     # The flows.
 
     def _load(self) -> Flow[dict[str, Any]]:
+        if self.session_key is None:
+            return {}
         blob, expires_at = yield from self._fetch()
         found = yield from self._opened(blob)
         if found is None:

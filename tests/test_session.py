@@ -79,6 +79,12 @@ def test_load_of_an_unknown_key_writes_nothing(call, valkey, engine):
     assert list(valkey.scan_iter(f"{engine}*")) == []
 
 
+def test_load_without_a_key_asks_nobody(call):
+    with client.record() as trips:
+        assert call(SessionStore(), "load") == {}
+    assert trips == []
+
+
 def test_a_saved_session_expires_with_its_cookie(stored, valkey):
     assert 1209600 - 5 < valkey.ttl(stored(a=1).key) <= 1209600
 
