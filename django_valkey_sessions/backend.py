@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from logging import getLogger
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -95,6 +95,12 @@ class Version:
 
 class SessionStore(SessionBase):
     """A session in Valkey."""
+
+    _session_cache: dict[str, Any]
+    if TYPE_CHECKING:  # What django-stubs do not tell of SessionBase.
+
+        def _get_session(self, no_load: bool = False) -> dict[str, Any]: ...
+        async def _aget_session(self, no_load: bool = False) -> dict[str, Any]: ...
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -221,7 +227,7 @@ class SessionStore(SessionBase):
 
     def clear(self) -> None:
         """Empty the session. What the server has is replaced at the next save."""
-        super().clear()  # type: ignore[no-untyped-call]
+        super().clear()
         self._base = None
 
     def _get_new_session_key(self) -> str:
@@ -426,7 +432,7 @@ class SessionStore(SessionBase):
     # What the flows decide with.
 
     def _id(self) -> str:
-        return keys.session_id(self.session_key)
+        return keys.session_id(cast(str, self.session_key))
 
     def _key(self) -> str:
         return keys.stored_key(conf.PREFIX, self._id())

@@ -50,7 +50,7 @@ from .conf import BadSetting, conf
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Check VALKEY_SESSIONS: names and types first, then what contradicts what."""
-    wrong = [_error(bad) for bad in _wrong()]
+    wrong: list[CheckMessage] = [_error(bad) for bad in _wrong()]
     return wrong or [message for check in CONTRADICTIONS for message in check()]
 
 

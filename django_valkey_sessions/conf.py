@@ -6,7 +6,7 @@ when it is used, with its default, its type and what can be wrong with it.
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -88,7 +88,7 @@ class Conf:
 
     @property
     def CLIENT(self) -> Callable[[], Any] | None:
-        factory = self._imported("CLIENT", "E010")
+        factory: Callable[[], Any] | None = self._imported("CLIENT", "E010")
         if factory is None or callable(factory):
             return factory
         raise BadSetting(
@@ -123,9 +123,10 @@ class Conf:
 
     @property
     def TTL(self) -> float | Callable[..., Any] | None:
-        value = self._imported("TTL", "E014")
+        value: Any = self._imported("TTL", "E014")
         if callable(value):
-            return value
+            compute: Callable[..., Any] = value
+            return compute
         return self._seconds("TTL", value, "E014", "or a callable that takes a session")
 
     @property
@@ -152,7 +153,9 @@ class Conf:
     def MERGE(self) -> Mapping[str, Rule]:
         value = self._get("MERGE", {})
         if not (isinstance(value, dict) and all(isinstance(k, str) for k in value)):
-            raise BadSetting("E019", f"MERGE in VALKEY_SESSIONS is {_kind(value)}.", _M)
+            raise BadSetting(
+                "E019", f"MERGE in VALKEY_SESSIONS is {_kind(value)}.", MERGE_HINT
+            )
         return {key: self._rule(key, rule) for key, rule in value.items()}
 
     @property
@@ -257,10 +260,10 @@ class Conf:
 
     def _rule(self, key: str, value: Any) -> Rule:
         name = f"MERGE[{key!r}] in VALKEY_SESSIONS"
-        rule: Any = _import(name, value, "E019") if isinstance(value, str) else value
+        rule: Rule = _import(name, value, "E019") if isinstance(value, str) else value
         if callable(rule):
-            return rule  # type: ignore[no-any-return]  # mypy narrows Any to callable
-        raise BadSetting("E019", f"{name} is {_kind(rule)}.", _M)
+            return rule
+        raise BadSetting("E019", f"{name} is {_kind(rule)}.", MERGE_HINT)
 
     def _seconds(self, name: str, value: Any, id: str, other: str) -> float | None:
         if isinstance(value, timedelta):
@@ -277,7 +280,7 @@ class Conf:
         )
 
 
-_M = (
+MERGE_HINT = (
     "Give a dictionary of session keys and rules, for example "
     "{'visits': 'django_valkey_sessions.merge.add'}."
 )
@@ -326,7 +329,7 @@ def _location(urls: tuple[str, ...]) -> Location:
                     "has to be the same in each.",
                 )
     addresses = tuple(address for one in locations for address in one.addresses)
-    return Location(**{**vars(first), "addresses": addresses})
+    return replace(first, addresses=addresses)
 
 
 def _parse(url: str) -> Location:
@@ -342,20 +345,19 @@ def _parse(url: str) -> Location:
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if username and not password:
         raise _bad_url(url, "has a user but no password")
-    location = {"username": username or None, "password": password or None}
-    database = _database(url, parts)
+    location = Location(
+        tls=parts.scheme in TLS_SCHEMES,
+        username=username or None,
+        password=password or None,
+        database=_database(url, parts),
+    )
     if parts.scheme == "unix":
         if not parts.path.startswith("/") or parts.hostname:
             raise _bad_url(url, "has no absolute path")
-        return Location(socket=unquote(parts.path), database=database, **location)
+        return replace(location, socket=unquote(parts.path))
     if not parts.hostname:
         raise _bad_url(url, "has no host")
-    return Location(
-        addresses=((parts.hostname, port or DEFAULT_PORT),),
-        tls=parts.scheme in TLS_SCHEMES,
-        database=database,
-        **location,
-    )
+    return replace(location, addresses=((parts.hostname, port or DEFAULT_PORT),))
 
 
 def _database(url: str, parts: SplitResult) -> int:

@@ -157,7 +157,9 @@ def test_flush_leaves_nothing(call, stored, valkey):
     assert valkey.exists(one.key) == 0
 
 
-@pytest.mark.parametrize("key", ["x" * 5000, "*" * 8, "{a}{a}{a}", "a\nb\r\nc\0d\n", "\ud800" * 8])
+@pytest.mark.parametrize(
+    "key", ["x" * 5000, "*" * 8, "{a}{a}{a}", "a\nb\r\nc\0d\n", "\ud800" * 8]
+)
 def test_whatever_a_client_sends_as_a_cookie_is_just_unknown(call, key):
     session = SessionStore(key)
     assert call(session, "load") == {}
@@ -288,7 +290,9 @@ def test_an_explicit_second_load_does_not_hide_a_change_of_another(call, stored)
     assert one.data() == {"a": 2, "b": 2}
 
 
-def test_who_never_gets_through_is_told_and_overwrites_nothing(call, stored, monkeypatch):
+def test_who_never_gets_through_is_told_and_overwrites_nothing(
+    call, stored, monkeypatch
+):
     one = stored(a=1)
     session = one.open()
     set_(call, session, a=2)

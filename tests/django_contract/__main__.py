@@ -35,7 +35,9 @@ def main() -> int:
         path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "pytest", str(HERE / "contract.py")]
         command += ["--ds=tests.django_contract.settings", *sys.argv[1:]]
-        return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode
+        return subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path}
+        ).returncode
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""
+Install the built wheel in an environment of its own, away from the checkout, and look
+whether it is whole.
+
+    python tests/installed.py FOLDER_WITH_THE_WHEEL
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+PROBE = """
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+settings.configure(
+    SECRET_KEY="a secret of the probe",
+    INSTALLED_APPS=["django_valkey_sessions"],
+    SESSION_ENGINE="django_valkey_sessions.backend",
+)
+django.setup()
+call_command("check", fail_level="WARNING")
+
+import django_valkey_sessions
+from django_valkey_sessions import codec, keys
+
+id = keys.session_id(keys.new_session_key())
+payload = b'{"_auth_user_id":"1"}' * 10
+blob = codec.pack(payload, id, 1)
+assert codec.unpack(blob, id).payload == payload
+assert blob[1] & codec.DICTIONARY == codec.SHIPPED, "the dictionary is not used"
+print("installed:", django_valkey_sessions.__version__, django_valkey_sessions.__file__)
+"""
+
+
+def main(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / ("Scripts" if os.name == "nt" else "bin") / "python"
+        run = [str(python), "-m", "pip", "install", "--quiet", str(wheel.resolve())]
+        subprocess.run(run, check=True, cwd=folder)
+        files = subprocess.run(
+            [str(python), "-m", "pip", "show", "--files", "django-valkey-sessions"],
+            check=True,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for name in ("py.typed", "dictionaries/1.zdict", "LICENSE"):
+            assert name in files, f"{name} is not in the wheel:\n{files}"
+        for name in ("tests", "testproject", "benchmarks"):
+            assert f"  {name}/" not in files, f"{name} is in the wheel:\n{files}"
+        subprocess.run([str(python), "-c", PROBE], check=True, cwd=folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

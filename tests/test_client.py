@@ -1,0 +1,822 @@
+"""The client, against real servers: connections, outages, forks, event loops."""
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import trustme
+from django.contrib.sessions.backends.base import UpdateError
+from django.core.exceptions import ImproperlyConfigured
+
+from django_valkey_sessions import client
+from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.exceptions import (
+    ReplyLost,
+    SessionStoreUnavailable,
+)
+
+from . import servers
+from .proxies import Proxy
+
+ROOT = Path(__file__).parent.parent
+
+
+def names(valkey):
+    """Return what the server knows its clients as."""
+    return [entry["lib-name"] for entry in valkey.client_list()]
+
+
+def ours(valkey):
+    return [name for name in names(valkey) if "django-valkey-sessions" in name]
+
+
+def new_session(**data):
+    session = SessionStore()
+    session.update(data)
+    session.save()
+    return session
+
+
+# One client a process.
+
+
+def test_threads_share_one_connection(own_engine):
+    session = new_session(a=1)
+    with ThreadPoolExecutor(8) as threads:
+        loaded = list(
+            threads.map(lambda n: SessionStore(session.session_key)["a"], range(200))
+        )
+    assert loaded == [1] * 200
+    with own_engine.connect() as valkey:
+        assert len(ours(valkey)) == 1
+
+
+def test_making_a_session_object_connects_to_nothing(own_engine):
+    SessionStore("a" * 32)
+    with own_engine.connect() as valkey:
+        assert ours(valkey) == []
+
+
+def test_close_ends_the_connection_and_the_next_command_makes_another(own_engine):
+    session = new_session(a=1)
+    client.close()
+    with own_engine.connect() as valkey:
+        servers.wait_until(lambda: ours(valkey) == [])
+    assert SessionStore(session.session_key)["a"] == 1
+
+
+def test_round_trips_are_recorded_only_inside(own_engine):
+    with client.record() as trips:
+        new_session(a=1)
+    new_session(a=2)
+    assert trips == [("SET",)]
+
+
+# Where the server is.
+
+
+@pytest.fixture
+def location(settings):
+    """Use the engine at a URL, with further settings."""
+
+    def use(url=None, **names):
+        settings.SESSION_ENGINE = "django_valkey_sessions.backend"
+        where = {"LOCATION": url} if url else {}
+        settings.VALKEY_SESSIONS = {**where, **names}
+
+    return use
+
+
+def test_unix_socket(own_server, location):
+    location(f"unix://{own_server.socket}")
+    assert SessionStore(new_session(a=1).session_key)["a"] == 1
+
+
+def test_database(own_server, location):
+    location(f"valkey://127.0.0.1:{own_server.port}/3")
+    new_session(a=1)
+    with own_server.connect(db=3) as valkey:
+        assert valkey.dbsize() == 1
+
+
+def test_several_addresses_of_one_installation(own_server, location):
+    replica = servers.Server("--replicaof", f"127.0.0.1 {own_server.port}")
+    try:
+        location([replica.url, own_server.url])
+        assert SessionStore(new_session(a=1).session_key)["a"] == 1
+    finally:
+        client.close()
+        replica.close()
+
+
+@pytest.fixture
+def guarded():
+    server = servers.Server(
+        *("--requirepass", "default's"),
+        *("--user", "django", "on", ">p@ss/w:rd", "~*", "+@all"),
+    )
+    yield server
+    client.close()
+    server.close()
+
+
+@pytest.mark.parametrize("who", [":default's", "django:p%40ss%2Fw%3Ard"])
+def test_password_and_user(guarded, location, who):
+    location(f"redis://{who}@127.0.0.1:{guarded.port}")
+    assert SessionStore(new_session(a=1).session_key)["a"] == 1
+
+
+@pytest.mark.parametrize("who", ["", ":wr0ng@", "django:wr0ng@"])
+def test_a_refused_password_is_said_and_not_shown(guarded, location, who):
+    location(f"valkey://{who}127.0.0.1:{guarded.port}")
+    with pytest.raises(SessionStoreUnavailable) as caught:
+        new_session(a=1)
+    assert "refuses the user or password" in str(caught.value)
+    assert f"127.0.0.1:{guarded.port}" in str(caught.value)
+    assert "wr0ng" not in str(caught.value)
+
+
+@pytest.fixture
+def tls(own_server, tmp_path):
+    """A TLS front before the server, whose binary has no TLS of its own."""
+    authority = trustme.CA()
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    front = Proxy(own_server.port, context)
+    front.authority = authority
+    yield front
+    client.close()
+    front.close()
+
+
+def test_tls(tls, location):
+    options = {"root_pem_cacerts": tls.authority.cert_pem.bytes()}
+    location(f"valkeys://localhost:{tls.port}", OPTIONS=options)
+    assert SessionStore(new_session(a=1).session_key)["a"] == 1
+
+
+def test_tls_of_an_unknown_authority_is_refused(tls, location):
+    location(f"rediss://localhost:{tls.port}")
+    with pytest.raises(SessionStoreUnavailable):
+        new_session(a=1)
+
+
+def test_options_reach_glide(own_server, location):
+    location(own_server.url, OPTIONS={"client_name": "mine", "request_timeout": 321})
+    new_session(a=1)
+    with own_server.connect() as valkey:
+        assert "mine" in [entry["name"] for entry in valkey.client_list()]
+
+
+def test_a_client_of_ones_own(own_server, location):
+    import glide_sync
+
+    def connect():
+        address = glide_sync.NodeAddress("127.0.0.1", own_server.port)
+        return glide_sync.GlideClient.create(
+            glide_sync.GlideClientConfiguration([address], client_name="my-own")
+        )
+
+    location(CLIENT=connect)
+    assert SessionStore(new_session(a=1).session_key)["a"] == 1
+    with own_server.connect() as valkey:
+        assert "my-own" in [entry["name"] for entry in valkey.client_list()]
+
+
+def test_a_misspelt_setting_is_said_at_first_use(own_server, location):
+    location(own_server.url, PREFX="a:")
+    with pytest.raises(ImproperlyConfigured, match="Did you mean PREFIX"):
+        new_session(a=1)
+
+
+def test_a_replica_alone_takes_no_sessions(own_server, location):
+    replica = servers.Server("--replicaof", f"127.0.0.1 {own_server.port}")
+    try:
+        location(replica.url)
+        with pytest.raises(SessionStoreUnavailable, match="primary"):
+            new_session(a=1)
+    finally:
+        client.close()
+        replica.close()
+
+
+# Outages.
+
+
+def test_a_server_that_is_not_there_is_said_fast_and_by_address(own_engine):
+    own_engine.kill()
+    started = time.monotonic()
+    with pytest.raises(SessionStoreUnavailable) as caught:
+        new_session(a=1)
+    assert time.monotonic() - started < 1.5
+    assert str(caught.value) == (
+        f"Valkey at 127.0.0.1:{own_engine.port} refuses connections. Is it running, "
+        "and is LOCATION in VALKEY_SESSIONS right?"
+    )
+
+
+def test_those_who_come_next_during_an_outage_do_not_wait(own_engine):
+    own_engine.kill()
+    with pytest.raises(SessionStoreUnavailable):
+        new_session(a=1)
+    started = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(SessionStoreUnavailable):
+            new_session(a=1)
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_session_survives_the_end_of_the_server(own_engine, call):
+    session = new_session(a=1)
+    own_engine.kill()
+    with pytest.raises(SessionStoreUnavailable):
+        call(SessionStore(session.session_key), "load")
+    own_engine.start()
+
+    def is_back():
+        with contextlib.suppress(SessionStoreUnavailable):
+            return call(SessionStore(session.session_key), "load") == {"a": 1}
+
+    servers.wait_until(is_back, timeout=5)
+
+
+def test_an_outage_takes_neither_key_nor_data_from_a_session(own_engine, call):
+    key = new_session(a=1).session_key
+    session = SessionStore(key)
+    own_engine.kill()
+    with pytest.raises(SessionStoreUnavailable):
+        call(session, "load")
+    with pytest.raises(SessionStoreUnavailable):
+        call(session, "cycle_key")
+    assert session.session_key == key
+    assert session.is_empty() is False
+
+
+def test_a_hanging_server_is_given_up_in_time(own_engine, call):
+    session = new_session(a=1)
+    own_engine.pause()
+    started = time.monotonic()
+    with pytest.raises(ReplyLost, match=r"did not answer within 0\.5 s"):
+        call(SessionStore(session.session_key), "load")
+    assert time.monotonic() - started < 1.5
+    own_engine.resume()
+    assert call(SessionStore(session.session_key), "load") == {"a": 1}
+
+
+def test_a_full_server_keeps_the_sessions_it_has(own_engine, call):
+    session = new_session(a=1)
+    warm = new_session(b=1)
+    warm.cycle_key()  # The server knows the script.
+    with own_engine.connect() as valkey:
+        valkey.config_set("maxmemory", "1")
+    for operation in ("save", "cycle_key"):
+        changed = SessionStore(session.session_key)
+        changed["a"] = 2
+        with pytest.raises(SessionStoreUnavailable, match="memory"):
+            call(changed, operation)
+    with pytest.raises(SessionStoreUnavailable, match="memory"):
+        call(SessionStore(), "create")
+    assert call(SessionStore(session.session_key), "load") == {"a": 1}
+
+
+def test_a_server_that_may_not_write_is_said(own_engine):
+    session = new_session(a=1)
+    with own_engine.connect() as valkey:
+        valkey.config_set("min-replicas-to-write", "1")
+    session["a"] = 2
+    with pytest.raises(SessionStoreUnavailable, match="NOREPLICAS"):
+        session.save()
+
+
+def test_a_missing_right_is_said(guarded, location):
+    location(f"valkey://:default's@127.0.0.1:{guarded.port}")
+    with guarded.connect(password="default's") as valkey:
+        valkey.execute_command("ACL", "SETUSER", "poor", "on", ">x", "~*", "+info")
+    location(f"valkey://poor:x@127.0.0.1:{guarded.port}")
+    with pytest.raises(SessionStoreUnavailable, match="does not permit"):
+        new_session(a=1)
+
+
+def test_a_forgotten_script_is_sent_again(own_engine, call):
+    session = new_session(a=1)
+    session.cycle_key()
+    with own_engine.connect() as valkey:
+        valkey.script_flush()
+    again = SessionStore(session.session_key)
+    call(again, "update", {"a": 2})
+    with client.record() as trips:
+        call(again, "save")
+    assert trips == [("EVALSHA",), ("EVAL",)]
+    assert SessionStore(session.session_key)["a"] == 2
+
+
+# Replies that get lost, or lost and found.
+
+
+@pytest.fixture
+def proxy(own_server, settings):
+    relay = Proxy(own_server.port)
+    settings.SESSION_ENGINE = "django_valkey_sessions.backend"
+    settings.VALKEY_SESSIONS = {"LOCATION": f"valkey://127.0.0.1:{relay.port}"}
+    warm = new_session()
+    warm.cycle_key()  # From here on the server knows the script.
+    warm.flush()
+    yield relay
+    client.close()
+    relay.close()
+
+
+def cut_the_next_reply(proxy, times=1):
+    """Break the connection when the server has done what it was asked to do."""
+    left = [times]
+
+    def cut(data, send):
+        if left[0]:
+            left[0] -= 1
+            proxy.cut()
+        else:
+            send(data)
+
+    proxy.on_reply = cut
+
+
+def test_a_save_whose_reply_is_lost_is_looked_up_and_found(proxy, call):
+    session = new_session(a=1)
+    again = SessionStore(session.session_key)
+    call(again, "update", {"a": 2})
+    cut_the_next_reply(proxy)
+    with client.record() as trips:
+        call(again, "save")
+    assert trips[-1] == ("GETRANGE",)
+    assert len(trips) == 2
+    assert SessionStore(session.session_key)["a"] == 2
+
+
+def test_a_creation_whose_reply_is_lost_is_looked_up_and_found(proxy, call, own_server):
+    session = SessionStore()
+    call(session, "update", {"a": 1})
+    cut_the_next_reply(proxy)
+    call(session, "save")
+    assert SessionStore(session.session_key)["a"] == 1
+    with own_server.connect() as valkey:
+        assert valkey.dbsize() == 1
+
+
+def test_a_new_key_whose_reply_is_lost_is_looked_up_and_found(proxy, call, own_server):
+    session = SessionStore(new_session(a=1).session_key)
+    call(session, "get", "a")
+    cut_the_next_reply(proxy)
+    call(session, "cycle_key")
+    assert SessionStore(session.session_key)["a"] == 1
+    with own_server.connect() as valkey:
+        assert valkey.dbsize() == 1
+
+
+def test_a_load_whose_connection_breaks_is_sent_again(proxy, call):
+    session = new_session(a=1)
+    cut_the_next_reply(proxy)
+    assert call(SessionStore(session.session_key), "load") == {"a": 1}
+
+
+def test_a_load_that_never_gets_through_is_an_error(proxy, call):
+    session = new_session(a=1)
+    cut_the_next_reply(proxy, times=1000)
+    with pytest.raises(ReplyLost):
+        call(SessionStore(session.session_key), "load")
+
+
+def test_a_save_that_was_not_done_is_not_taken_for_done(proxy, own_server, call):
+    session = new_session(a=1)
+    again = SessionStore(session.session_key)
+    call(again, "update", {"a": 2})
+    own_server.pause()
+    with pytest.raises(ReplyLost):
+        call(again, "save")
+    own_server.resume()
+
+
+# Forks.
+
+
+def run_script(script, **environment):
+    """Run a script of its own process; return what it prints."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+PREAMBLE = """
+import logging, os, signal, sys, time
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="secret of the script",
+    SESSION_ENGINE="django_valkey_sessions.backend",
+    VALKEY_SESSIONS={"LOCATION": os.environ["LOCATION"]},
+)
+django.setup()
+from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.exceptions import SessionStoreUnavailable
+
+def in_child(work):
+    sys.stdout.flush()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)  # What hangs ends with a signal.
+        try:
+            work()
+            sys.stdout.flush()
+        finally:
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, "the child was killed: it hung"
+
+def new_session():
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    return session.session_key
+"""
+
+
+def test_a_child_uses_a_connection_of_its_own(own_server):
+    script = PREAMBLE + textwrap.dedent("""
+        key = new_session()
+        in_child(lambda: print(SessionStore(key)["a"]))
+        print(SessionStore(key)["a"])
+    """)
+    assert run_script(script, LOCATION=own_server.url) == ["1", "1"]
+
+
+def test_a_child_of_a_parent_that_ran_a_command_does_not_hang(own_server):
+    script = PREAMBLE + textwrap.dedent("""
+        key = new_session()
+        server = int(os.environ["SERVER"])
+
+        def work():
+            print(SessionStore(key)["a"])
+            os.kill(server, signal.SIGKILL)
+            started = time.monotonic()
+            try:
+                SessionStore(key).load()
+            except SessionStoreUnavailable:
+                print("error", time.monotonic() - started < 3)
+
+        in_child(work)
+    """)
+    printed = run_script(
+        script, LOCATION=own_server.url, SERVER=str(own_server.process.pid)
+    )
+    assert printed == ["1", "error", "True"]
+
+
+def test_a_child_of_such_a_parent_says_so_once(own_server):
+    script = PREAMBLE + textwrap.dedent("""
+        key = new_session()
+        log = logging.getLogger("django_valkey_sessions")
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(levelname)s"))
+        log.addHandler(handler)
+
+        def work():
+            for _ in range(3):
+                SessionStore(key).load()
+
+        in_child(work)
+    """)
+    assert run_script(script, LOCATION=own_server.url) == ["WARNING"]
+
+
+def test_forking_while_the_server_is_down_takes_no_time(own_server):
+    script = PREAMBLE + textwrap.dedent("""
+        key = new_session()
+        os.kill(int(os.environ["SERVER"]), signal.SIGKILL)
+        time.sleep(0.2)
+        started = time.monotonic()
+        in_child(lambda: print(time.monotonic() - started < 1))
+    """)
+    printed = run_script(
+        script, LOCATION=own_server.url, SERVER=str(own_server.process.pid)
+    )
+    assert printed == ["True"]
+
+
+# Event loops.
+
+
+def connections(server):
+    """Return how many blocking and how many awaiting clients of ours there are."""
+    with server.connect() as valkey:
+        found = ours(valkey)
+    return (
+        sum("GlidePySync" in name for name in found),
+        sum("GlidePy(" in name for name in found),
+    )
+
+
+async def work(key, times=1):
+    for _ in range(times):
+        assert await SessionStore(key).aload() == {"a": 1}
+
+
+def test_short_lived_loops_go_through_threads(own_engine):
+    key = new_session(a=1).session_key
+    for _ in range(5):
+        asyncio.run(work(key, 10))
+    assert connections(own_engine) == (1, 0)
+
+
+def test_a_loop_that_lives_long_gets_a_client_of_its_own(own_engine, monkeypatch):
+    monkeypatch.setattr(client, "LONG_LIVED_SECONDS", 0.1)
+    key = new_session(a=1).session_key
+
+    async def serve():
+        await work(key, client.LONG_LIVED_TRIPS + 1)
+        before = connections(own_engine)
+        await asyncio.sleep(0.11)
+        await work(key, 2)
+        return before, connections(own_engine)
+
+    assert asyncio.run(serve()) == ((1, 0), (1, 1))
+
+
+def test_a_native_loop_starts_native(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+
+    async def serve():
+        session = SessionStore()
+        await session.aset("a", 1)
+        await session.asave()
+        await asyncio.gather(*(work(session.session_key) for _ in range(200)))
+        return connections(own_engine)
+
+    assert asyncio.run(serve()) == (0, 1)
+
+
+def test_a_second_loop_beside_a_native_one_goes_through_threads(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+    with asyncio.Runner() as first:
+        first.run(work(key))
+        context = contextvars.copy_context()
+        second = threading.Thread(target=context.run, args=[asyncio.run, work(key, 20)])
+        second.start()
+        second.join(20)
+        assert not second.is_alive()
+        assert connections(own_engine) == (1, 1)
+
+
+def test_the_next_loop_takes_over_from_one_that_was_closed(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+    asyncio.run(work(key, 5))
+    asyncio.run(work(key, 5))
+    assert connections(own_engine) == (1, 1)
+
+
+def test_threads_if_the_settings_say_so(own_engine, settings, monkeypatch):
+    monkeypatch.setattr(client, "LONG_LIVED_SECONDS", 0)
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "thread"}
+    key = new_session(a=1).session_key
+    asyncio.run(work(key, 100))
+    assert connections(own_engine) == (1, 0)
+
+
+def test_a_native_loop_comes_through_an_outage(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+
+    async def serve():
+        await work(key)
+        own_engine.kill()
+        started = time.monotonic()
+        with pytest.raises(SessionStoreUnavailable):
+            await work(key)
+        took = time.monotonic() - started
+        own_engine.start()
+        for _ in range(50):
+            with contextlib.suppress(SessionStoreUnavailable):
+                await work(key)
+                return took
+            await asyncio.sleep(0.1)
+        return None
+
+    assert asyncio.run(serve()) < 1.5
+
+
+def test_a_native_loop_that_starts_during_an_outage_is_told_fast(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    own_engine.kill()
+
+    async def serve():
+        lags = []
+
+        async def tick():
+            while True:
+                before = time.monotonic()
+                await asyncio.sleep(0.01)
+                lags.append(time.monotonic() - before)
+
+        ticking = asyncio.create_task(tick())
+        started = time.monotonic()
+        outcomes = await asyncio.gather(
+            *(SessionStore("a" * 32).aload() for _ in range(50)), return_exceptions=True
+        )
+        took = time.monotonic() - started
+        ticking.cancel()
+        return outcomes, took, max(lags)
+
+    outcomes, took, lag = asyncio.run(serve())
+    assert all(isinstance(outcome, SessionStoreUnavailable) for outcome in outcomes)
+    assert took < 1.5
+    assert lag < 0.5
+
+
+class Silent:
+    """A client whose replies never come, as when GLIDE's pipe is not read."""
+
+    def __init__(self):
+        self.closed = False
+
+    async def custom_command(self, command):
+        await asyncio.Event().wait()
+
+    async def close(self):
+        self.closed = True
+
+
+def test_a_client_that_never_answers_is_replaced_once_and_then_left(
+    own_engine, settings, monkeypatch
+):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+    made = []
+
+    async def make():
+        made.append(Silent())
+        return made[-1]
+
+    monkeypatch.setattr(client, "_new_async_client", make)
+    monkeypatch.setattr(client, "_await_budget", lambda: 0.1)
+
+    async def serve():
+        for _ in range(2):
+            with pytest.raises(ReplyLost, match=r"within 0\.1 s"):
+                await work(key)
+        monkeypatch.setattr(client, "_await_budget", lambda: 5.0)
+        await work(key)
+        return len(made)
+
+    assert asyncio.run(serve()) == 2
+    assert connections(own_engine) == (1, 0)
+
+
+def test_a_cancelled_save_leaves_a_client_that_works(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+
+    async def save(number):
+        session = SessionStore(key)
+        await session.aset("n", number)
+        await session.asave()
+
+    async def serve():
+        for delay in range(20):
+            task = asyncio.create_task(save(delay))
+            await asyncio.sleep(delay / 10000)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, UpdateError):
+                await task
+        await save("last")
+        return await SessionStore(key).aget("n")
+
+    assert asyncio.run(serve()) == "last"
+
+
+# A cluster.
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    nodes = servers.cluster()
+    yield nodes
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture
+def clustered(cluster, settings):
+    settings.SESSION_ENGINE = "django_valkey_sessions.backend"
+    settings.VALKEY_SESSIONS = {
+        "LOCATION": [node.url for node in cluster[:2]],
+        "CLUSTER": True,
+    }
+    yield cluster
+    client.close()
+    for node in cluster[:3]:
+        with node.connect() as valkey:
+            valkey.flushall()
+
+
+def total(cluster):
+    count = 0
+    for node in cluster[:3]:
+        with node.connect() as valkey:
+            count += valkey.dbsize()
+    return count
+
+
+def test_a_cluster_keeps_changes_of_two_requests(clustered, call):
+    for _ in range(20):  # So that every node gets some.
+        key = new_session(a=1).session_key
+        first, second = SessionStore(key), SessionStore(key)
+        call(first, "update", {"b": 1})
+        call(second, "update", {"c": 1})
+        call(first, "save")
+        call(second, "save")
+        assert dict(call(SessionStore(key), "items")) == {"a": 1, "b": 1, "c": 1}
+    assert total(clustered) == 20
+
+
+def test_a_cluster_moves_a_session_and_loses_nothing(clustered, call):
+    for _ in range(20):
+        key = new_session(a=1).session_key
+        session, other = SessionStore(key), SessionStore(key)
+        call(session, "update", {"mine": 1})
+        call(other, "update", {"theirs": 1})
+        call(other, "save")
+        call(session, "cycle_key")
+        moved = SessionStore(session.session_key)
+        assert dict(call(moved, "items")) == {"a": 1, "mine": 1, "theirs": 1}
+        assert call(moved, "exists", key) is False
+    assert total(clustered) == 20
+
+
+def test_a_cluster_does_not_resurrect_with_a_new_key(clustered, call):
+    key = new_session(a=1).session_key
+    session = SessionStore(key)
+    call(session, "get", "a")
+    SessionStore(key).delete()
+    call(session, "cycle_key")
+    with pytest.raises(UpdateError):
+        call(session, "save")
+    assert total(clustered) == 0
+
+
+def test_a_cluster_is_swept(clustered, call, settings):
+    settings.VALKEY_SESSIONS = {
+        **settings.VALKEY_SESSIONS,
+        "EXPIRE": False,
+        "TTL": 0.2,
+        "SCAN_COUNT": 10,
+    }
+    for _ in range(50):
+        new_session(a=1)
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "TTL": 900}
+    alive = new_session(a=1)
+    time.sleep(0.25)
+    call(SessionStore, "clear_expired")
+    assert total(clustered) == 1
+    assert SessionStore(alive.session_key)["a"] == 1
+
+
+def test_a_native_loop_on_a_cluster(clustered, settings):
+    settings.VALKEY_SESSIONS = {
+        **settings.VALKEY_SESSIONS,
+        "ASYNC": "native",
+        "EXPIRE": False,
+    }
+
+    async def serve():
+        session = SessionStore()
+        await session.aset("a", 1)
+        await session.asave()
+        await session.acycle_key()
+        await SessionStore.aclear_expired()
+        return await SessionStore(session.session_key).aget("a")
+
+    assert asyncio.run(serve()) == 1
+
+
+def test_a_node_of_a_cluster_is_not_taken_for_a_server(cluster, location):
+    location(cluster[0].url)
+    with pytest.raises(SessionStoreUnavailable, match="set CLUSTER"):
+        for _ in range(20):
+            new_session(a=1)
