@@ -81,7 +81,10 @@ async def aexecute(trip: Trip) -> Any:
     return await _process().aexecute(trip)
 
 
-_trips: ContextVar[list[tuple[str, ...]] | None] = ContextVar("trips", default=None)
+#: The lists that the round trips of this context go into.
+_records: ContextVar[tuple[list[tuple[str, ...]], ...]] = ContextVar(
+    "records", default=()
+)
 
 
 @contextlib.contextmanager
@@ -91,18 +94,20 @@ def record() -> Iterator[list[tuple[str, ...]]]:
     that were sent together.
     """
     trips: list[tuple[str, ...]] = []
-    token = _trips.set(trips)
+    token = _records.set((*_records.get(), trips))
     try:
         yield trips
     finally:
-        _trips.reset(token)
+        _records.reset(token)
 
 
 def _note(trip: Trip) -> None:
-    trips = _trips.get()
-    if trips is not None:
+    records = _records.get()
+    if records:
         commands = trip if isinstance(trip, tuple) else (trip,)
-        trips.append(tuple(str(command[0]) for command in commands))
+        names = tuple(str(command[0]) for command in commands)
+        for trips in records:
+            trips.append(names)
 
 
 def close() -> None:

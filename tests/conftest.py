@@ -67,7 +67,7 @@ def engine(settings: Any, server: Any, valkey: Any) -> Iterator[str]:
 
 @pytest.fixture
 def valkey_sessions(settings: Any, engine: str) -> Callable[..., dict[str, Any]]:
-    """Change VALKEY_SESSIONS of the engine: every given name is set, the others stay."""
+    """Change the engine's settings: those that are given, and no others."""
 
     def change(**names: Any) -> dict[str, Any]:
         # A new dictionary, so that the change is seen and undone.

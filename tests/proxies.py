@@ -1,5 +1,6 @@
 """What stands between a client and a server, and what can go wrong there."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -56,11 +57,9 @@ class Proxy:
         target: socket.socket,
         send: Callable[[bytes], Any],
     ) -> None:
-        try:
+        with contextlib.suppress(OSError):  # Cut, by a test or by an end.
             while data := source.recv(65536):
                 send(data)
-        except OSError:
-            pass  # Cut, by a test or by an end.
         for end in (source, target):
             _cut(end)
 
@@ -76,8 +75,6 @@ class Proxy:
 
 
 def _cut(end: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # It may be cut already.
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # It is cut already.
     end.close()

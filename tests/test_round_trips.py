@@ -1,0 +1,117 @@
+"""
+What a request costs, as the server counts it: the calls of each command in
+``INFO commandstats``, with the stock middleware, in the steady state.
+
+Commands that a script calls are counted there, too: an EVALSHA of ours calls GETRANGE
+and SET, and UNLINK where it gives a session a new key.
+"""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from django_valkey_sessions import client
+from django_valkey_sessions.backend import SessionStore
+
+SAVED = {"evalsha": 1, "getrange": 1, "set": 1}
+MOVED = {**SAVED, "unlink": 1}
+
+
+@pytest.fixture
+def cost(own_engine):
+    """Do something; return what it cost: commands, and round trips."""
+    warm = SessionStore()
+    warm.create()
+    warm.cycle_key()  # The server knows the script.
+    warm.flush()
+
+    def cost(work):
+        with own_engine.connect() as valkey:
+            valkey.config_resetstat()
+            with client.record() as trips:
+                work()
+            stats = valkey.info("commandstats")
+        counts = {
+            name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()
+        }
+        # What this very question costs.
+        for name in ("config|resetstat", "info", "client|setinfo"):
+            counts.pop(name, None)
+        return counts, len(trips)
+
+    return cost
+
+
+@pytest.fixture
+def visitor(db):
+    User.objects.create_user("demo", password="demo")
+    return Client()
+
+
+@pytest.fixture
+def with_session(visitor):
+    visitor.post("/change/", {"what": "count"})
+    return visitor
+
+
+@pytest.fixture
+def logged_in(visitor):
+    assert visitor.login(username="demo", password="demo")
+    return visitor
+
+
+def together(*counts):
+    names = {name for count in counts for name in count}
+    return {name: sum(count.get(name, 0) for count in counts) for name in names}
+
+
+def test_without_a_session_nothing_is_asked(cost, visitor):
+    assert cost(lambda: visitor.get("/data/")) == ({}, 0)
+
+
+def test_reading(cost, logged_in):
+    assert cost(lambda: logged_in.get("/data/")) == ({"get": 1}, 1)
+
+
+@pytest.mark.parametrize("path", ["/change/", "/achange/"])
+def test_modifying(cost, with_session, path):
+    work = lambda: with_session.post(path, {"what": "count"})  # noqa: E731
+    assert cost(work) == (together({"get": 1}, SAVED), 2)
+
+
+def test_the_first_change(cost, visitor):
+    work = lambda: visitor.post("/change/", {"what": "count"})  # noqa: E731
+    assert cost(work) == ({"set": 1}, 1)
+
+
+def test_touching_within_the_throttle(cost, logged_in, settings):
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    assert cost(lambda: logged_in.get("/data/")) == ({"get": 1, "pttl": 1}, 1)
+
+
+def test_touching_beyond_the_throttle(cost, logged_in, settings, own_engine):
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    with own_engine.connect() as valkey:
+        for key in valkey.scan_iter("session:*"):
+            valkey.expire(key, 1000)
+    counts = {"get": 1, "pttl": 1, "pexpire": 1}
+    assert cost(lambda: logged_in.get("/data/")) == (counts, 2)
+
+
+def log_in(visitor):
+    reply = visitor.post("/login/", {"username": "demo", "password": "demo"})
+    assert reply.status_code == 302
+
+
+def test_logging_in_with_a_session(cost, with_session):
+    counts = together({"get": 1}, MOVED, SAVED)
+    assert cost(lambda: log_in(with_session)) == (counts, 3)
+
+
+def test_logging_in_without_a_session(cost, visitor):
+    assert cost(lambda: log_in(visitor)) == (together({"set": 1}, SAVED), 2)
+
+
+def test_logging_out(cost, logged_in):
+    counts = {"get": 1, "unlink": 1}
+    assert cost(lambda: logged_in.post("/logout/")) == (counts, 2)
