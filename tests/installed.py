@@ -42,8 +42,10 @@ def main(dist: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / ("Scripts" if os.name == "nt" else "bin") / "python"
-        run = [str(python), "-m", "pip", "install", "--quiet", str(wheel.resolve())]
-        subprocess.run(run, check=True, cwd=folder)
+        # As the README says, but for where the package comes from.
+        install = "python -m pip install django-valkey-sessions".split()[1:]
+        install += ["--quiet", "--find-links", str(wheel.parent.resolve())]
+        subprocess.run([str(python), *install], check=True, cwd=folder)
         files = subprocess.run(
             [str(python), "-m", "pip", "show", "--files", "django-valkey-sessions"],
             check=True,

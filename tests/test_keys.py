@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from django_valkey_sessions import keys
 
-quick = hypothesis.settings(deadline=None, database=None)
+patient = hypothesis.settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 
 KEY = "0123456789abcdefghijklmnopqrstuv"
 ID = "73337f479fe170d73e53e247f3052e42"
@@ -57,7 +61,7 @@ def test_an_id_does_not_work_as_a_key():
     assert keys.session_id(ID) != ID
 
 
-@quick
+@patient
 @hypothesis.given(st.text(min_size=8))
 def test_a_key_does_not_occur_in_what_is_stored(session_key):
     assert session_key not in keys.stored_key("s:", keys.session_id(session_key))
@@ -70,7 +74,7 @@ def test_a_session_is_stored_under_prefix_and_id():
     assert keys.stored_key("session:", ID) == f"session:{ID}"
 
 
-@quick
+@patient
 @hypothesis.given(st.text(min_size=1), st.text())
 def test_the_id_is_found_in_the_stored_key(prefix, session_key):
     id = keys.session_id(session_key)
@@ -135,13 +139,13 @@ def test_a_pattern_takes_the_prefix_literally(prefix, pattern):
 GLOBS = st.text(alphabet="ab*?[]\\^-\n")
 
 
-@quick
+@patient
 @hypothesis.given(GLOBS, GLOBS)
 def test_a_pattern_matches_every_key_with_the_prefix(prefix, rest):
     assert matches(keys.match_pattern(prefix), prefix + rest)
 
 
-@quick
+@patient
 @hypothesis.given(GLOBS, GLOBS)
 def test_a_pattern_matches_no_key_without_the_prefix(prefix, key):
     hypothesis.assume(not key.startswith(prefix))

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from django_valkey_sessions.merge import ABSENT, add, merge, same, union
 
-quick = hypothesis.settings(deadline=None, database=None)
+patient = hypothesis.settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 
 VALUES = st.recursive(
     # A zero with a sign is equal to one without.
@@ -28,25 +32,25 @@ def written(data):
 # What holds for all sessions.
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS)
 def test_without_changes_of_theirs_the_result_is_ours(base, ours):
     assert written(merge(base, ours, base)) == written(ours)
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS)
 def test_without_changes_of_ours_the_result_is_theirs(base, theirs):
     assert written(merge(base, base, theirs)) == written(theirs)
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS)
 def test_the_same_changes_on_both_sides_are_made_once(base, both):
     assert written(merge(base, both, copy.deepcopy(both))) == written(both)
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS, SESSIONS)
 def test_keys_that_nobody_touched_stay(base, ours, theirs):
     untouched = {"kept": [1, {"as": "it is"}]}
@@ -54,14 +58,14 @@ def test_keys_that_nobody_touched_stay(base, ours, theirs):
     assert merged["kept"] == untouched["kept"]
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS, VALUES)
 def test_what_we_deleted_is_gone_whatever_they_did(ours, theirs, value):
     ours.pop("a", None)
     assert "a" not in merge({"a": value}, ours, theirs)
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS, VALUES)
 def test_what_they_deleted_is_gone_unless_we_changed_it(ours, theirs, value):
     theirs.pop("a", None)
@@ -69,7 +73,7 @@ def test_what_they_deleted_is_gone_unless_we_changed_it(ours, theirs, value):
     assert "a" not in merge({"a": value}, ours, theirs)
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS, VALUES)
 def test_where_both_changed_a_key_ours_wins(ours, theirs, value):
     ours["a"] = value
@@ -81,7 +85,7 @@ LEFT = st.dictionaries(st.sampled_from("abc"), VALUES)
 RIGHT = st.dictionaries(st.sampled_from("def"), VALUES)
 
 
-@quick
+@patient
 @hypothesis.given(LEFT, RIGHT, LEFT, RIGHT)
 def test_changes_of_different_keys_all_survive_in_either_order(
     left, right, changed_left, changed_right
@@ -93,7 +97,7 @@ def test_changes_of_different_keys_all_survive_in_either_order(
     assert written(merge(base, theirs, ours)) == both
 
 
-@quick
+@patient
 @hypothesis.given(SESSIONS, SESSIONS, SESSIONS)
 def test_the_sides_are_left_as_they_were(base, ours, theirs):
     before = written([base, ours, theirs])
@@ -256,7 +260,7 @@ def test_add_keeps_ours_where_a_side_is_no_number(ours, theirs):
     assert add(5, ours, theirs) is ours
 
 
-@quick
+@patient
 @hypothesis.given(st.integers(), st.integers(), st.integers())
 def test_added_counters_do_not_depend_on_who_came_first(base, ours, theirs):
     sides = {"n": base}, {"n": base + ours}, {"n": base + theirs}
@@ -315,14 +319,14 @@ def test_union_keeps_ours_where_a_side_is_no_list_or_set(ours, theirs):
 NUMBERS = st.sets(st.integers(0, 9))
 
 
-@quick
+@patient
 @hypothesis.given(NUMBERS, NUMBERS, NUMBERS)
 def test_union_of_sets_is_the_changes_of_both(base, ours, theirs):
     expected = (ours & theirs) | (ours - base) | (theirs - base)
     assert union(base, ours, theirs) == expected
 
 
-@quick
+@patient
 @hypothesis.given(NUMBERS, NUMBERS, NUMBERS)
 def test_union_of_lists_holds_what_the_union_of_sets_holds(base, ours, theirs):
     result = union(sorted(base), sorted(ours), sorted(theirs))

@@ -1,0 +1,69 @@
+"""What the README says is tried: every block of code in it, and its figures."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+
+from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.conf import Conf
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+SHELL = [code.strip() for language, code in BLOCKS if language == "sh"]
+SETTINGS = [code for code in PYTHON if "SESSION_ENGINE" in code]
+
+
+def run(code):
+    namespace = {}
+    exec(code, namespace)  # noqa: S102
+    return namespace
+
+
+def test_there_is_no_other_kind_of_code():
+    assert {language for language, _ in BLOCKS} == {"python", "sh"}
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_a_block_of_python_runs(code):
+    run(code)
+
+
+@pytest.mark.parametrize("code", SETTINGS)
+def test_a_block_of_settings_passes_the_checks_and_works(code, settings, engine):
+    server = settings.VALKEY_SESSIONS["LOCATION"]
+    names = {name: value for name, value in run(code).items() if name.isupper()}
+    ours = names.setdefault("VALKEY_SESSIONS", {})
+    for name, value in names.items():
+        setattr(settings, name, value)
+    assert [m for m in run_checks() if (m.id or "").startswith("valkey")] == []
+    settings.VALKEY_SESSIONS = {**ours, "LOCATION": server, "PREFIX": engine}
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    assert SessionStore(session.session_key)["a"] == 1
+
+
+def test_the_handling_of_errors_does_what_it_says(own_engine):
+    (code,) = [code for code in PYTHON if "def remember" in code]
+    remember = run(code)["remember"]
+    session = SessionStore()
+    assert remember(session, "/one/") is True
+    own_engine.kill()
+    assert remember(session, "/two/") is False
+
+
+def test_the_commands_are_those_that_are_run():
+    """The first by readme_commands.py, the second by .ci/run, the third by tox."""
+    demo, tests, install = SHELL
+    assert f'"""\n{demo}\n"""' in (ROOT / "tests/readme_commands.py").read_text()
+    assert f"{{ {tests}; }}" in (ROOT / ".ci/run").read_text()
+    assert f'"{install}"' in (ROOT / "tests/installed.py").read_text()
+
+
+def test_every_setting_is_described():
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| `(.+?)` \|", README, re.MULTILINE))
+    assert sorted(rows) == sorted(Conf.names())
