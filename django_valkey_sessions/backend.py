@@ -9,18 +9,19 @@ import hashlib
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.views.decorators.debug import sensitive_variables
 
 from . import client, codec, keys
 from .client import ScriptMissing, WrongType
 from .codec import Unreadable
-from .conf import conf
+from .conf import LONGEST, conf
 from .exceptions import (
     ConnectionLost,
     ReplyLost,
@@ -34,8 +35,8 @@ logger = getLogger("django.security.SuspiciousSession")
 
 #: How often a save that others got in the way of is tried again.
 RETRIES = 20
-#: Seconds. No session is meant to live longer, and much more overflows in the server.
-LONGEST = 100 * 365 * 86400
+#: Seconds by which the pause before each further try may grow.
+JITTER = 0.008
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
@@ -52,9 +53,9 @@ class Script(str):
         return script
 
 
-#: Replace the session at the first key with ARGV[2], which expires after ARGV[3]
-#: milliseconds (none: never; 0 or less: it is removed), if its stamp is ARGV[1] (none:
-#: in any case). With a second key, the new value goes there and the first is removed.
+#: Replace the session at KEYS[1] by ARGV[2], which expires after ARGV[3] milliseconds
+#: (none: never; 0 or less: the session is removed), if its stamp is ARGV[1] (none: in
+#: any case).
 #:
 #: The answer is nothing if there is no such session; the stored value if its stamp is
 #: another one; else the stamp of ARGV[2], so that a reply that GLIDE has mixed up is
@@ -63,15 +64,13 @@ SWAP = Script("""
 local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
 if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
 if ARGV[1] ~= '' and stamp ~= ARGV[1] then return redis.call('GET', KEYS[1]) end
-local key = KEYS[#KEYS]
 if ARGV[3] == '' then
-  redis.call('SET', key, ARGV[2])
+  redis.call('SET', KEYS[1], ARGV[2])
 elseif tonumber(ARGV[3]) > 0 then
-  redis.call('SET', key, ARGV[2], 'PX', ARGV[3])
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 else
-  redis.call('UNLINK', key)
+  redis.call('UNLINK', KEYS[1])
 end
-if key ~= KEYS[1] then redis.call('UNLINK', KEYS[1]) end
 return string.sub(ARGV[2], 7, 18)
 """)
 
@@ -86,7 +85,7 @@ NO_STRING = object()
 class Version:
     """A state of the session, as the server has it."""
 
-    payload: bytes
+    payload: bytes = field(repr=False)  # Reprs get into error reports.
     stamp: bytes
     created: int  # Unix seconds.
     user: str | None
@@ -114,6 +113,11 @@ class SessionStore(SessionBase):
         # When the server lets the session expire, in time.monotonic()'s seconds, as
         # far as is known.
         self._expires_at: float | None = None
+        # What was sent to be stored, by its stamp, since it was last known to be.
+        self._sent: dict[bytes, Version] = {}
+        # A key that is not the session's yet. Not a local variable, because these are
+        # shown in error reports.
+        self._next_key = ""
 
     # The public pairs.
 
@@ -163,8 +167,8 @@ class SessionStore(SessionBase):
 
     def cycle_key(self) -> None:
         """
-        Give the session a new key and remove the old one, both or neither. What
-        others have saved under the old key meanwhile is kept.
+        Give the session a new key, and then remove the old one. What others have
+        saved under the old key meanwhile is kept.
 
         If the session was ended meanwhile it stays ended: nothing is stored, and the
         next save raises UpdateError.
@@ -191,30 +195,34 @@ class SessionStore(SessionBase):
         await self._aget_session()
         return await arun(self._touch(), client.aexecute)
 
+    @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
         """Return True if there is a session with this key."""
-        return run(self._exists(session_key), client.execute)
+        return run(self._exists(_id_of(session_key or None)), client.execute)
 
+    @sensitive_variables("session_key")
     async def aexists(self, session_key: str | None) -> bool:
         """See exists()."""
-        return await arun(self._exists(session_key), client.aexecute)
+        return await arun(self._exists(_id_of(session_key or None)), client.aexecute)
 
+    @sensitive_variables("session_key")
     def delete(self, session_key: str | None = None) -> None:
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error.
         """
-        run(self._delete(session_key), client.execute)
+        run(self._delete(_id_of(session_key)), client.execute)
 
+    @sensitive_variables("session_key")
     async def adelete(self, session_key: str | None = None) -> None:
         """See delete()."""
-        await arun(self._delete(session_key), client.aexecute)
+        await arun(self._delete(_id_of(session_key)), client.aexecute)
 
     @classmethod
     def clear_expired(cls) -> None:
         """
-        Remove the expired sessions. Only with EXPIRE off is there anything to do:
-        else the server removes them itself.
+        Remove the expired sessions that the server does not remove itself, because
+        they were saved with EXPIRE off.
         """
         run(_sweep(), client.execute)
 
@@ -242,111 +250,122 @@ class SessionStore(SessionBase):
     def _load(self) -> Flow[dict[str, Any]]:
         if self.session_key is None:
             return {}
-        blob, expires_at = yield from self._fetch()
-        found = yield from self._opened(blob)
+        id = self._id()
+        blob, expires_at = yield from self._fetch(id)
+        found = yield from self._opened(blob, id)
+        # A second, explicit load() leaves the data in memory as they are, and so has
+        # to leave what they were loaded from, and the key they belong to.
+        first = not hasattr(self, "_session_cache")
         if found is None:
-            self._session_key = None
+            if first:
+                self._session_key = None
             return {}
         version, data = found
-        # A second, explicit load() leaves the data in memory as they are, and so has
-        # to leave what they were loaded from.
-        if not hasattr(self, "_session_cache"):
+        if first:
             self._keep(version, expires_at)
         return data
 
-    def _fetch(self) -> Flow[tuple[Any, float | None]]:
+    def _fetch(self, id: str) -> Flow[tuple[Any, float | None]]:
         """Return the stored value, and when its key expires if that matters."""
-        get: Command = ["GET", self._key()]
+        key = _key(id)
+        get: Command = ["GET", key]
         try:
             if not (conf.TOUCH and conf.EXPIRE and settings.SESSION_SAVE_EVERY_REQUEST):
                 return (yield from _twice(get)), None
-            blob, left = yield from _twice((get, ["PTTL", self._key()]))
+            blob, left = yield from _twice((get, ["PTTL", key]))
         except WrongType:
             return NO_STRING, None
         return blob, time.monotonic() + left / 1000 if left >= 0 else None
 
-    def _opened(self, blob: Any) -> Flow[tuple[Version, dict[str, Any]] | None]:
+    def _opened(
+        self, blob: Any, id: str
+    ) -> Flow[tuple[Version, dict[str, Any]] | None]:
         """Return the stored version and its data; None if there is no session."""
         try:
-            return self._open(blob)
+            return self._open(blob, id)
         except Unreadable as error:
             reason = error
         # GLIDE shares a connection between all threads and can't notice when a reply
         # reaches the wrong one. That looks the same, but not a second time.
-        again, _ = yield from self._fetch()
+        again, _ = yield from self._fetch(id)
         if again == blob:
             logger.warning(
                 "Session %s... can't be read: %s. It is taken for no session, and left "
                 "alone.",
-                self._id()[:8],
+                id[:8],
                 reason,
             )
             return None
         try:
-            return self._open(again)
+            return self._open(again, id)
         except Unreadable:
             raise SessionStoreUnavailable(
                 "Valkey's replies do not belong to the requests that they reach."
             ) from None
 
     def _save(self, must_create: bool) -> Flow[None]:
-        if must_create:
-            yield from self._insert(self._id())
-        elif self.session_key is None:
+        if self.session_key is None:
             raise UpdateError  # It was gone when its data were loaded just now.
-        elif self._base is None or self._base.payload != self._payload():
-            yield from self._replace(self._id(), _swap, [self._key()])
+        id, payload = self._id(), self._payload()
+        if must_create:
+            yield from self._insert(id, payload)
+        elif self._base is None or self._base.payload != payload:
+            yield from self._replace(id, id, _swap, payload)
         elif not (yield from self._touch()):
             raise UpdateError
 
     def _create(self) -> Flow[None]:
         self._origin = None
         while True:
-            session_key = self._get_new_session_key()
+            self._next_key = self._get_new_session_key()
             try:
-                yield from self._insert(keys.session_id(session_key))
+                id = keys.session_id(self._next_key)
+                yield from self._insert(id, self._payload())
             except CreateError:
                 continue  # The key was taken: draw another.
-            self._session_key = session_key
+            self._session_key = self._next_key
             self.modified = True
             return
 
-    def _insert(self, id: str) -> Flow[None]:
-        key = keys.stored_key(conf.PREFIX, id)
-        version, blob, lifetime = self._next(id)
+    def _insert(self, id: str, payload: bytes) -> Flow[None]:
+        version, blob, lifetime = self._next(id, payload)
         if lifetime <= 0:  # Of a session that has expired nothing is stored.
-            if (yield from _twice(["EXISTS", key])):
+            if (yield from _twice(["EXISTS", _key(id)])):
                 raise CreateError
             return
-        expiry: Command = ["PX", str(lifetime)] if conf.EXPIRE else []
-        inserting = _just(["SET", key, blob, "NX", *expiry])
-        if (yield from _settled(inserting, key, blob)) is None:
+        inserting = _just(["SET", _key(id), blob, "NX", *_px(lifetime)])
+        if (yield from _settled(inserting, id, blob)) is None:
             raise CreateError
         self._keep(version, _expires_at(lifetime))
 
-    def _replace(self, id: str, write: "Write", stored_keys: list[str]) -> Flow[None]:
+    def _replace(
+        self, old: str, new: str, write: "Write", payload: bytes | None = None
+    ) -> Flow[None]:
         """
-        Store the session under this id in the given way, which compares what is
-        stored with the base. Merge what others have stored, and try again.
+        Store what is in memory in the place of what is stored under the old id, which
+        may also be the new one. Merge what others have stored there, and try again.
         """
-        if self._base is not None and _is_over(self._base.expires):
-            raise UpdateError
         for attempt in range(RETRIES + 1):
-            if attempt > 1:  # Two may meet by chance; more of them have to spread.
-                yield random.uniform(0, 0.002 * attempt)  # noqa: S311
-            version, blob, lifetime = self._next(id)
+            if self._base is not None and _is_over(self._base.expires):
+                raise UpdateError
+            version, blob, lifetime = self._next(new, payload or self._payload())
             expected = self._base.stamp if self._base else b""
+            self._sent[version.stamp] = version
             try:
-                reply = yield from write(stored_keys, expected, blob, lifetime)
+                reply = yield from write(old, new, expected, blob, lifetime)
             except WrongType:
                 raise UpdateError from None
             if reply == version.stamp:
                 self._keep(version, _expires_at(lifetime))
                 return
-            found = yield from self._opened(reply)
+            if attempt:  # Two may meet by chance; more of them have to spread.
+                yield random.uniform(0, JITTER * attempt)  # noqa: S311
+                reply, _ = yield from self._fetch(old)
+            found = yield from self._opened(reply, old)
             if found is None:
                 raise UpdateError
             self._merge(*found)
+            payload = None
         raise SessionConflict(
             f"The session was changed by others {RETRIES + 1} times in a row while it "
             "was being saved. Are there requests that save it all the time?"
@@ -356,31 +375,43 @@ class SessionStore(SessionBase):
         """Bring what others have saved since the base into the data in memory."""
         if self._base is None:
             return  # Theirs is to be replaced.
+        if theirs.stamp in self._sent:
+            # Ours, although nobody said so: what has changed since then is the rest.
+            self._keep(self._sent[theirs.stamp], None)
+            return
         base = codec.deserialize(self._base.payload, self.serializer)
         ours = codec.deserialize(self._payload(), self.serializer)
-        merged = merge(base, ours, their_data, conf.MERGE)
-        for name in ours.keys() - merged.keys():
-            del self._session_cache[name]
+        merged = merge(base, ours, their_data, conf.MERGE, self._alike)
+        data = self._session_cache
+        for name in [name for name in data if name not in merged]:
+            del data[name]
         for name, value in merged.items():
-            if name not in ours or not same(value, ours[name]):
-                self._session_cache[name] = value
+            known = name in data and name in ours
+            if not (known and same(value, ours[name], self._alike)):
+                data[name] = value
         self._keep(theirs, None)
+
+    def _alike(self, a: Any, b: Any) -> bool:
+        """Compare what Python's == can't be trusted with: as it is stored."""
+        first, second = ({"": value} for value in (a, b))
+        return codec.serialize(first, self.serializer) == codec.serialize(
+            second, self.serializer
+        )
 
     def _cycle_key(self) -> Flow[None]:
         if self.session_key is None:
             yield from self._create()
             return
-        session_key = self._get_new_session_key()
-        id = keys.session_id(session_key)
-        stored_keys = [self._key(), keys.stored_key(conf.PREFIX, id)]
+        self._next_key = self._get_new_session_key()
         self.modified = True
         try:
-            yield from self._replace(id, _copy if conf.CLUSTER else _swap, stored_keys)
+            new = keys.session_id(self._next_key)
+            yield from self._replace(self._id(), new, _move)
         except UpdateError:
             # Another request has ended the session. Under a new key it would be
             # revived; with the old one, the next save says what has happened.
             return
-        self._session_key = session_key
+        self._session_key = self._next_key
 
     def _touch(self) -> Flow[bool]:
         if self.session_key is None:
@@ -389,63 +420,64 @@ class SessionStore(SessionBase):
         lifetime = self._lifetime(created)
         if not conf.TOUCH or self._is_fresh(lifetime):
             return True
+        id = self._id()
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
-            return (yield from self._rewrite(self._base, lifetime))
+            return (yield from self._rewrite(id, self._base, lifetime))
         # PEXPIRE removes the session if its lifetime is over.
-        touched = yield from _twice(["PEXPIRE", self._key(), str(lifetime)])
+        touched = yield from _twice(["PEXPIRE", _key(id), str(lifetime)])
         self._expires_at = _expires_at(lifetime)
         return bool(touched) and lifetime > 0
 
-    def _rewrite(self, base: Version, lifetime: int) -> Flow[bool]:
+    def _rewrite(self, id: str, base: Version, lifetime: int) -> Flow[bool]:
         """Store what is stored already, with a new expiry in the envelope."""
         if _is_over(base.expires):
             return False
-        expires = _expires(lifetime)
-        blob = codec.pack(base.payload, self._id(), base.created, expires)
-        reply = yield from _swap([self._key()], base.stamp, blob, lifetime)
-        if reply == codec.stamp_of(blob):
-            version = Version(
-                base.payload, codec.stamp_of(blob), base.created, base.user, expires
-            )
+        expires = None if conf.EXPIRE else _expires(lifetime)
+        blob = codec.pack(base.payload, id, base.created, expires)
+        try:
+            reply = yield from _swap(id, id, base.stamp, blob, lifetime)
+        except WrongType:
+            return False
+        version = replace(base, stamp=codec.stamp_of(blob), expires=expires)
+        if reply == version.stamp:
             self._keep(version, _expires_at(lifetime))
         # Another value is there: whoever has saved it has refreshed the session.
         return reply is not None and lifetime > 0
 
-    def _exists(self, session_key: str | None) -> Flow[bool]:
-        if not session_key:
+    def _exists(self, id: str | None) -> Flow[bool]:
+        if id is None:
             return False
-        key = keys.stored_key(conf.PREFIX, keys.session_id(session_key))
         if conf.EXPIRE:
-            return bool((yield from _twice(["EXISTS", key])))
-        head = yield from _twice(["GETRANGE", key, "0", str(codec.HEAD_SIZE - 1)])
+            return bool((yield from _twice(["EXISTS", _key(id)])))
+        end = str(codec.HEAD_SIZE - 1)
+        try:
+            head = yield from _twice(["GETRANGE", _key(id), "0", end])
+        except WrongType:
+            return False
         return bool(head) and not _is_over(codec.expiry_of(head))
 
-    def _delete(self, session_key: str | None) -> Flow[None]:
-        if session_key is None or session_key == self.session_key:
-            session_key = self.session_key
-            self._base = None
-        if session_key is None:
-            return
-        id = keys.session_id(session_key)
-        yield from _twice(["UNLINK", keys.stored_key(conf.PREFIX, id)])
+    def _delete(self, id: str | None) -> Flow[None]:
+        own = None if self.session_key is None else self._id()
+        if id is None or id == own:
+            id = own
+            self._base = self._expires_at = None
+        if id is not None:
+            yield from _twice(["UNLINK", _key(id)])
 
     # What the flows decide with.
 
     def _id(self) -> str:
         return keys.session_id(cast(str, self.session_key))
 
-    def _key(self) -> str:
-        return keys.stored_key(conf.PREFIX, self._id())
-
     def _payload(self) -> bytes:
         return codec.serialize(self._session_cache, self.serializer)
 
-    def _open(self, blob: Any) -> tuple[Version, dict[str, Any]] | None:
+    def _open(self, blob: Any, id: str) -> tuple[Version, dict[str, Any]] | None:
         if blob is None:
             return None
         if not isinstance(blob, bytes):
             raise Unreadable("it is no string")
-        envelope = codec.unpack(blob, self._id())
+        envelope = codec.unpack(blob, id)
         data = codec.deserialize(envelope.payload, self.serializer)
         limit = conf.MAX_LIFETIME
         too_old = limit is not None and envelope.created + limit <= time.time()
@@ -460,9 +492,8 @@ class SessionStore(SessionBase):
         )
         return version, data
 
-    def _next(self, id: str) -> tuple[Version, bytes, int]:
+    def _next(self, id: str, payload: bytes) -> tuple[Version, bytes, int]:
         """Return the version to store, its value, and its lifetime in milliseconds."""
-        payload = self._payload()
         created, user = self._age()
         lifetime = self._lifetime(created)
         expires = None if conf.EXPIRE else _expires(lifetime)
@@ -497,7 +528,7 @@ class SessionStore(SessionBase):
             )
         if conf.MAX_LIFETIME is not None:
             seconds = min(seconds, created + conf.MAX_LIFETIME - time.time())
-        return int(min(seconds, LONGEST) * 1000)
+        return int(max(-LONGEST, min(seconds, LONGEST)) * 1000)
 
     def _is_fresh(self, lifetime: int) -> bool:
         """Return True if the session was refreshed less than TOUCH_INTERVAL ago."""
@@ -506,11 +537,15 @@ class SessionStore(SessionBase):
         interval = conf.TOUCH_INTERVAL
         if interval is None:
             interval = min(60, 0.05 * lifetime / 1000)
+        # Also a session that lives shorter than that is touched in time.
+        interval = min(interval, lifetime / 2000)
         left = self._expires_at - time.monotonic()
         # A lifetime that has become shorter has to reach the server, too.
         return abs(lifetime / 1000 - left) < interval
 
     def _keep(self, version: Version, expires_at: float | None) -> None:
+        """Take note of what the server has."""
+        self._sent.clear()
         self._base = version
         self._origin = version.created, version.user
         self._expires_at = expires_at
@@ -521,39 +556,40 @@ class SessionStore(SessionBase):
 
 # Pieces of flows.
 
-#: (keys, expected stamp, value, lifetime) -> the reply of SWAP.
-Write = Callable[[list[str], bytes, bytes, int], Flow[Any]]
+#: (old id, new id, expected stamp, value, lifetime) -> a reply as that of SWAP.
+Write = Callable[[str, str, bytes, bytes, int], Flow[Any]]
 
 
-def _swap(
-    stored_keys: list[str], expected: bytes, blob: bytes, lifetime: int
-) -> Flow[Any]:
+def _swap(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
     px = str(lifetime) if conf.EXPIRE or lifetime <= 0 else ""
-    swapping = _evaluated(SWAP, stored_keys, expected, blob, px)
-    return (yield from _settled(swapping, stored_keys[-1], blob))
+    return (yield from _settled(_evaluated(SWAP, old, expected, blob, px), new, blob))
 
 
-def _copy(
-    stored_keys: list[str], expected: bytes, blob: bytes, lifetime: int
-) -> Flow[Any]:
+def _move(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
     """
-    Move a session in a cluster, where no script reaches both keys: first the new one,
-    so that a failure in between loses nothing, then the removal of the old one.
+    Store under the new id, and then remove from under the old one. Not in one round
+    trip: if the server hangs, it carries out later what nobody waits for any more, and
+    the browser would be left with the old key and no session.
     """
-    old, new = stored_keys
-    expiry: Command = ["PX", str(lifetime)] if conf.EXPIRE else []
     if lifetime > 0:
-        yield from _settled(_just(["SET", new, blob, *expiry]), new, blob)
-    reply = yield from _evaluated(SWAP, [old], expected, blob, "0")
-    if reply is None:
-        yield from _twice(["UNLINK", new])
+        storing = _just(["SET", _key(new), blob, *_px(lifetime)])
+        yield from _settled(storing, new, blob)
+    try:
+        reply = yield from _evaluated(SWAP, old, expected, blob, "0")
+    except ReplyLost:
+        if (yield ["EXISTS", _key(old)]):
+            yield from _twice(["UNLINK", _key(new)])
+            raise
+        return codec.stamp_of(blob)
+    except WrongType:
+        reply = None
+    if reply != codec.stamp_of(blob):
+        yield from _twice(["UNLINK", _key(new)])
     return reply
 
 
-def _evaluated(
-    script: Script, stored_keys: list[str], *arguments: str | bytes
-) -> Flow[Any]:
-    words: Command = [str(len(stored_keys)), *stored_keys, *arguments]
+def _evaluated(script: Script, id: str, *arguments: str | bytes) -> Flow[Any]:
+    words: Command = ["1", _key(id), *arguments]
     if script in _sent:
         try:
             return (yield ["EVALSHA", script.sha, *words])
@@ -568,7 +604,7 @@ def _just(command: Command) -> Flow[Any]:
     return (yield command)
 
 
-def _settled(writing: Flow[Any], key: str, blob: bytes) -> Flow[Any]:
+def _settled(writing: Flow[Any], id: str, blob: bytes) -> Flow[Any]:
     """
     Store a value. If the reply is lost, look whether it was stored: sending it again
     could undo what another request has stored since.
@@ -578,7 +614,7 @@ def _settled(writing: Flow[Any], key: str, blob: bytes) -> Flow[Any]:
         return (yield from writing)
     except ReplyLost:
         start, end = str(codec.STAMP_START), str(codec.STAMP_END - 1)
-        if (yield ["GETRANGE", key, start, end]) == stamp:
+        if (yield ["GETRANGE", _key(id), start, end]) == stamp:
             return stamp
         raise
 
@@ -597,8 +633,6 @@ def _twice(trip: Trip) -> Flow[Any]:
 
 
 def _sweep() -> Flow[None]:
-    if conf.EXPIRE:
-        return
     cursor: Any = "0"
     pattern, count = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
     while cursor != b"0":
@@ -621,6 +655,18 @@ def _sweep_page(page: list[str]) -> Flow[None]:
             removals.append(["EVAL", SWAP, "1", key, stamp, head, "0"])
     if removals:
         yield from _twice(tuple(removals))
+
+
+def _key(id: str) -> str:
+    return keys.stored_key(conf.PREFIX, id)
+
+
+def _id_of(session_key: str | None) -> str | None:
+    return None if session_key is None else keys.session_id(session_key)
+
+
+def _px(lifetime: int) -> Command:
+    return ["PX", str(lifetime)] if conf.EXPIRE else []
 
 
 def _user(data: dict[str, Any]) -> str | None:

@@ -38,6 +38,7 @@ W009    PREFIX has a hash tag, in a cluster
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -154,8 +155,8 @@ def check_touching() -> Iterator[CheckMessage]:
     elif interval and lifetime and interval >= lifetime:
         yield _warning(
             "W004",
-            f"TOUCH_INTERVAL in VALKEY_SESSIONS is {interval:g} s, and sessions live "
-            f"for {lifetime:g} s.",
+            f"TOUCH_INTERVAL in VALKEY_SESSIONS is {interval:.15g} s, and sessions "
+            f"live for {lifetime:.15g} s.",
             "They expire before they are touched. Leave TOUCH_INTERVAL out: the "
             "default is 5% of the lifetime, at most 60 s.",
         )
@@ -175,15 +176,15 @@ def check_lifetimes() -> Iterator[CheckMessage]:
     if ttl > age and not settings.SESSION_EXPIRE_AT_BROWSER_CLOSE:
         yield _warning(
             "W005",
-            f"TTL in VALKEY_SESSIONS is {ttl:g} s, and SESSION_COOKIE_AGE {age} s.",
+            f"TTL in VALKEY_SESSIONS is {ttl:.15g} s, and SESSION_COOKIE_AGE {age} s.",
             "The browser forgets the session before the server does. Set "
             "SESSION_COOKIE_AGE to the longer of the two.",
         )
     if ttl < age and not settings.SESSION_SAVE_EVERY_REQUEST:
         yield _warning(
             "W007",
-            f"TTL in VALKEY_SESSIONS is {ttl:g} s, and only changes renew a session.",
-            f"A user who only reads is logged out after {ttl:g} s. Set "
+            f"TTL in VALKEY_SESSIONS is {ttl:.15g} s, and only a change renews it.",
+            f"A user who only reads is logged out after {ttl:.15g} s. Set "
             "SESSION_SAVE_EVERY_REQUEST to True: an unchanged session is then touched, "
             "not written.",
         )
@@ -191,14 +192,14 @@ def check_lifetimes() -> Iterator[CheckMessage]:
     if limit is not None and ttl > limit:
         yield _warning(
             "W006",
-            f"TTL in VALKEY_SESSIONS is {ttl:g} s, and MAX_LIFETIME {limit:g} s.",
+            f"TTL in VALKEY_SESSIONS is {ttl:.15g} s, and MAX_LIFETIME {limit:.15g} s.",
             "No session reaches its TTL: remove it, or raise MAX_LIFETIME.",
         )
 
 
 def check_hash_tag() -> Iterator[CheckMessage]:
     prefix = conf.PREFIX
-    if conf.CLUSTER and "{" in prefix and "}" in prefix:
+    if conf.CLUSTER and re.match(r"[^{]*\{[^}]+\}", prefix):
         yield _warning(
             "W009",
             f"PREFIX in VALKEY_SESSIONS is {prefix!r}, and CLUSTER is True.",

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+import re
 import sys
 import threading
 import time
@@ -270,15 +271,16 @@ class _Native:
         self.retired = [predecessor.client] if predecessor else []
 
     async def execute(self, trip: Trip) -> Any:
+        client = self.client
         try:
             async with asyncio.timeout(self.budget):
-                client = self.client or await self._connected()
+                client = client or await self._connected()
                 reply = await _send(client, trip)
             self.expired = 0
             return reply
         except TimeoutError as error:
             # GLIDE's own time-out did not arrive, so its pipe is not read.
-            self._give_up_client()
+            self._give_up(client)
             raise _no_answer() from error
         except _glide_error() as error:
             raise _translated(error) from _told(error)
@@ -291,12 +293,14 @@ class _Native:
                 await self._close_retired()
             return self.client
 
-    def _give_up_client(self) -> None:
+    def _give_up(self, client: Any) -> None:
+        """Replace the client; the second in a row that never answers is the last."""
+        if client is not self.client:
+            return  # Another request has noticed before.
         self.expired += 1
         self.given_up = self.expired > 1
-        if self.client is not None:
-            self.retired.append(self.client)
-            self.client = None
+        self.retired.append(client)
+        self.client = None
         if self.given_up:
             logger.warning(
                 "GLIDE's awaiting client does not answer in this event loop. Async "
@@ -484,8 +488,11 @@ def configuration() -> Any:
             )
         if location.database:
             arguments["database_id"] = location.database
-        return kind(**{**arguments, **options})
-    except (TypeError, ValueError, _glide_error()) as error:
+        made = kind(**{**arguments, **options})
+        # GLIDE looks at most of them only when it connects, which does this.
+        made._create_a_protobuf_conn_request(cluster_mode=conf.CLUSTER)
+        return made
+    except (AttributeError, TypeError, ValueError, _glide_error()) as error:
         raise BadSetting(
             "E009",
             f"GLIDE does not accept OPTIONS in VALKEY_SESSIONS: {error}.",
@@ -578,10 +585,11 @@ def _told(error: Exception) -> Exception | None:
 
 
 def _translated(error: Exception) -> Exception:
-    text = str(error).lower()
-    if "wrongtype" in text:
+    # Without the address, whose words mean nothing.
+    text = re.sub(r"`[^`]*`", "", str(error).lower())
+    if "wrongtype:" in text:
         return WrongType("The key does not hold a string.")
-    if "noscript" in text:
+    if "noscripterror" in text or "noscript:" in text:
         return ScriptMissing("The server does not know the script.")
     kind = {"ConnectionError": ConnectionLost, "TimeoutError": ReplyLost}.get(
         type(error).__name__, SessionStoreUnavailable
@@ -628,14 +636,17 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
         ("noperm", "permissiondenied", "no permissions"),
         "does not permit the user a command or a key that sessions need.",
     ),
-    (("loading",), "is still loading its data. It will answer in a moment."),
     (
-        ("readonly",),
+        ("loadingerror", "loading:"),
+        "is still loading its data. It will answer in a moment.",
+    ),
+    (
+        ("readonly:", "readonly you"),
         "is a replica and takes no writes. LOCATION in VALKEY_SESSIONS has to lead to "
         "the primary.",
     ),
     (
-        ("oom", "out of memory"),
+        ("oom:", "oom command", "out of memory"),
         "has used all the memory it may (maxmemory), and evicts nothing.",
     ),
     (("misconf",), "takes no writes because it can't save its data to disk (MISCONF)."),

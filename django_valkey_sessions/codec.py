@@ -19,7 +19,7 @@ import hmac
 import os
 import struct
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -43,7 +43,8 @@ DICTIONARY = 0b0001_1111
 #: The dictionary that ships with the package; a site's own are FIRST_OWN to 31.
 SHIPPED = 1
 FIRST_OWN = 16
-LEVEL = 3
+#: Of zstd's levels the one that the shipped dictionary is made for.
+LEVEL = 4
 
 #: A payload above this many bytes is not compressed, and a compressed body that
 #: promises more is refused: it would be a trap set by who can write to the server.
@@ -64,7 +65,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    payload: bytes
+    payload: bytes = field(repr=False)  # Reprs get into error reports.
     created: int  # Unix seconds.
     stamp: bytes
     expires: int | None  # Unix milliseconds; None: the key itself expires.
@@ -85,6 +86,8 @@ def deserialize(payload: bytes, serializer: Any) -> dict[str, Any]:
     """Return the session's data. Raise Unreadable if the payload is something else."""
     try:
         data = serializer().loads(payload)
+    except MemoryError:
+        raise  # That says nothing about the value.
     except Exception as error:
         # Anything can go wrong in a serializer that is given foreign bytes, and
         # its message may show them.
@@ -178,6 +181,7 @@ def _unseal(body: bytes, stamp: bytes, associated: bytes, id: str) -> bytes:
     )
 
 
+@lru_cache(maxsize=256)  # A request seals what it has opened a moment ago.
 def _cipher(secret: str | bytes, id: str) -> AESGCM:
     # A key for each session: no limit on the number of random nonces to keep in
     # mind, and a value moved to another id does not open.
@@ -244,7 +248,7 @@ def _decompress(body: bytes, number: int) -> bytes:
         size = zstandard.get_frame_parameters(body, format=_FORMAT).content_size
         if size > MAX_COMPRESSED:
             raise Unreadable(f"its body promises {size} bytes")
-        return context.decompress(body)
+        return context.decompress(body, allow_extra_data=False)
     except zstandard.ZstdError:
         raise Unreadable("its compressed body is damaged") from None
 
@@ -270,7 +274,14 @@ def _dictionary(number: int) -> _Dictionary:
 @lru_cache(maxsize=1)
 def _shipped_dictionary() -> _Dictionary:
     folder = resources.files("django_valkey_sessions") / "dictionaries"
-    return _Dictionary((folder / f"{SHIPPED}.zdict").read_bytes())
+    return _prepared((folder / f"{SHIPPED}.zdict").read_bytes())
+
+
+def _prepared(content: bytes) -> _Dictionary:
+    """Return the dictionary, digested once for all threads. Raise ZstdError if bad."""
+    dictionary = _Dictionary(content)
+    dictionary.precompute_compress(compression_params=_PARAMETERS)
+    return dictionary
 
 
 @lru_cache(maxsize=8)
@@ -282,7 +293,7 @@ def own_dictionaries(paths: tuple[Path, ...]) -> dict[int, _Dictionary]:
     dictionaries: dict[int, _Dictionary] = {}
     for path in paths:
         try:
-            dictionary = _Dictionary(path.read_bytes())
+            dictionary = _prepared(path.read_bytes())
             number = dictionary.dict_id()
         except (OSError, ValueError, zstandard.ZstdError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"

@@ -6,7 +6,7 @@ when it is used, with its default, its type and what can be wrong with it.
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,9 @@ from .merge import Rule
 PLAIN_SCHEMES = ("valkey", "redis")
 TLS_SCHEMES = ("valkeys", "rediss")
 DEFAULT_PORT = 6379
+
+#: Seconds. No session is meant to live longer, and much more overflows in the server.
+LONGEST = 100 * 365 * 86400
 
 
 class BadSetting(ImproperlyConfigured):
@@ -42,7 +45,7 @@ class Location:
     socket: str | None = None
     tls: bool = False
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     database: int = 0
 
     def __str__(self) -> str:
@@ -140,7 +143,7 @@ class Conf:
     @property
     def TOUCH_INTERVAL(self) -> float | None:
         value = self._get("TOUCH_INTERVAL", None)
-        if value == 0 and not isinstance(value, bool):
+        if value in (0, timedelta(0)) and not isinstance(value, bool):
             return 0.0
         return self._seconds("TOUCH_INTERVAL", value, "E017", "or 0 for every request")
 
@@ -161,14 +164,13 @@ class Conf:
     @property
     def SERIALIZER(self) -> Any:
         serializer = self._imported("SERIALIZER", "E020")
-        if serializer is None or all(
-            callable(getattr(serializer, name, None)) for name in ("dumps", "loads")
-        ):
+        methods = (getattr(serializer, name, None) for name in ("dumps", "loads"))
+        if serializer is None or (callable(serializer) and all(map(callable, methods))):
             return serializer
         raise BadSetting(
             "E020",
-            f"SERIALIZER in VALKEY_SESSIONS, {_kind(serializer)}, has no dumps() "
-            "and loads().",
+            f"SERIALIZER in VALKEY_SESSIONS, {_kind(serializer)}, is no class with "
+            "dumps() and loads().",
             "Give a class like Django's django.core.signing.JSONSerializer, or "
             "its dotted path.",
         )
@@ -271,7 +273,7 @@ class Conf:
         if value is None:
             return None
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and 0 < value < float("inf"):
+        if number and 0 < value <= LONGEST:
             return float(value)
         raise BadSetting(
             id,
@@ -289,7 +291,7 @@ MERGE_HINT = (
 def _import(name: str, path: str, id: str) -> Any:
     try:
         return import_string(path)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # Also of relative paths.
         raise BadSetting(
             id, f"{name} is {path!r}, which can't be imported: {error}.", "Is it right?"
         ) from error
@@ -320,11 +322,11 @@ def _location(urls: tuple[str, ...]) -> Location:
                 "LOCATION in VALKEY_SESSIONS lists a unix socket beside others.",
                 "A server on a unix socket is the only one: give one URL.",
             )
-        for field in ("tls", "username", "password", "database"):
-            if getattr(first, field) != getattr(other, field):
+        for part in ("tls", "username", "password", "database"):
+            if getattr(first, part) != getattr(other, part):
                 raise BadSetting(
                     "E005",
-                    f"The URLs in LOCATION in VALKEY_SESSIONS differ in their {field}.",
+                    f"The URLs in LOCATION in VALKEY_SESSIONS differ in their {part}.",
                     "They are nodes of one installation, so all but host and port "
                     "has to be the same in each.",
                 )
@@ -336,12 +338,12 @@ def _parse(url: str) -> Location:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise _bad_url(url, f"is no URL: {error}") from None
+    except ValueError:  # Whose text may hold a part of the password.
+        raise _bad_url(url, "is no URL") from None
     if parts.scheme == "sentinel":
         raise _bad_url(url, "names Sentinel, which this version can't ask yet")
     if parts.scheme not in (*PLAIN_SCHEMES, *TLS_SCHEMES, "unix"):
-        raise _bad_url(url, f"has the scheme {parts.scheme!r}")
+        raise _bad_url(url, "has no scheme that is known")
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if username and not password:
         raise _bad_url(url, "has a user but no password")
@@ -357,6 +359,8 @@ def _parse(url: str) -> Location:
         return replace(location, socket=unquote(parts.path))
     if not parts.hostname:
         raise _bad_url(url, "has no host")
+    if port == 0:
+        raise _bad_url(url, "has the port 0")
     return replace(location, addresses=((parts.hostname, port or DEFAULT_PORT),))
 
 
@@ -365,18 +369,23 @@ def _database(url: str, parts: SplitResult) -> int:
     if parts.fragment or set(query) - {"db"} or len(query.get("db", [])) > 1:
         raise _bad_url(url, "has something behind the path that is not understood")
     in_path = "" if parts.scheme == "unix" else parts.path.strip("/")
+    if in_path and "db" in query:
+        raise _bad_url(url, "names a database twice")
     text = query.get("db", [in_path])[0] or "0"
     if text.isascii() and text.isdecimal():
         return int(text)
-    raise _bad_url(url, f"names the database {text!r}, which is no number")
+    raise _bad_url(url, "names a database that is no number")
 
 
 def _bad_url(url: str, what: str) -> BadSetting:
+    # Whatever stands before the last @, or behind a ?, may be a password.
     head, at, tail = url.rpartition("@")
-    shown = f"{head.partition('//')[0]}//***@{tail}" if at else url
+    scheme = head.partition("://")[0]
+    known = scheme in (*PLAIN_SCHEMES, *TLS_SCHEMES, "unix", "sentinel")
+    shown = f"{scheme}://***@{tail}" if at and known else f"***@{tail}" if at else url
     return BadSetting(
         "E004",
-        f"LOCATION in VALKEY_SESSIONS, {shown!r}, {what}.",
+        f"LOCATION in VALKEY_SESSIONS, {shown.partition('?')[0]!r}, {what}.",
         "Write valkey://user:password@host:6379/0, valkeys://… for TLS, or "
         "unix:///path/of/the/socket?db=0; special characters in a password are "
         "percent-encoded.",

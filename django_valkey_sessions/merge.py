@@ -1,10 +1,15 @@
 """Bring the changes of two requests to one session together."""
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 #: (base, ours, theirs) -> value. A side that lacks the key is passed as ABSENT.
 Rule = Callable[[Any, Any, Any], Any]
+
+
+#: The modules whose types compare by all that they hold.
+TRUSTED = frozenset({"builtins", "datetime", "decimal", "fractions", "uuid", __name__})
 
 
 class _Absent:
@@ -15,6 +20,9 @@ class _Absent:
         return False
 
 
+#: (a, b) -> whether two values are alike of whose types Python's == can't be trusted.
+Alike = Callable[[Any, Any], bool]
+
 #: Stands for a key that a side of the merge does not have.
 ABSENT: Any = _Absent()
 
@@ -24,21 +32,22 @@ def merge(
     ours: Mapping[str, Any],
     theirs: Mapping[str, Any],
     rules: Mapping[str, Rule] | None = None,
+    alike: Alike = operator.eq,
 ) -> dict[str, Any]:
     """
     Return theirs with our changes since base applied, key by key.
 
     A key that we set or deleted since base is ours, every other key is theirs.
     Where both changed the same key, ours wins, unless rules holds a rule for it.
-    A rule that returns ABSENT removes the key.
+    A rule that returns ABSENT removes the key. For alike see same().
     """
     merged = dict(theirs)
     for key in {**base, **ours}:
         before, mine = base.get(key, ABSENT), ours.get(key, ABSENT)
-        if same(before, mine):
+        if same(before, mine, alike):
             continue
         their = theirs.get(key, ABSENT)
-        if rules and key in rules and not same(before, their):
+        if rules and key in rules and not same(before, their, alike):
             mine = rules[key](before, mine, their)
         if mine is ABSENT:
             merged.pop(key, None)
@@ -47,17 +56,23 @@ def merge(
     return merged
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any, alike: Alike = operator.eq) -> bool:
     """
-    Return True if the two values are equal and of equal types throughout: 1 and
-    True are different things in a session although Python calls them equal.
+    Return True if the two values are equal and of equal types throughout: 1 and True
+    are different things in a session although Python calls them equal.
+
+    What an object of a site's own class is equal to, only the site knows: Django's
+    models, for one, are equal if their ids are. Such objects are compared by alike.
     """
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(same(a[key], b[key], alike) for key in a)
     if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
+        pairs = zip(a, b, strict=False)
+        return len(a) == len(b) and all(same(x, y, alike) for x, y in pairs)
+    if type(a).__module__ not in TRUSTED:
+        return alike(a, b)
     return bool(a == b) or (a != a and b != b)  # NaN is what it was before.
 
 

@@ -6,6 +6,7 @@ whether it is whole.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ def main(dist: Path) -> None:
         venv.create(folder, with_pip=True)
         python = Path(folder) / ("Scripts" if os.name == "nt" else "bin") / "python"
         # As the README says, but for where the package comes from.
-        install = "python -m pip install django-valkey-sessions".split()[1:]
+        install = shlex.split("python -m pip install django-valkey-sessions")[1:]
         install += ["--quiet", "--find-links", str(wheel.parent.resolve())]
         subprocess.run([str(python), *install], check=True, cwd=folder)
         files = subprocess.run(

@@ -383,6 +383,81 @@ def test_a_new_key_whose_reply_is_lost_is_looked_up_and_found(proxy, call, own_s
         assert valkey.dbsize() == 1
 
 
+def hang_at(server, word):
+    """Let the server hang as soon as it is sent this command."""
+
+    def stop(trip):
+        if trip[0] == word:
+            server.pause()
+
+    return stop
+
+
+def before_each(monkeypatch, act):
+    """Do something before each round trip."""
+    execute, aexecute = client.execute, client.aexecute
+
+    def blocking(trip):
+        act(trip)
+        return execute(trip)
+
+    async def awaiting(trip):
+        act(trip)
+        return await aexecute(trip)
+
+    monkeypatch.setattr(client, "execute", blocking)
+    monkeypatch.setattr(client, "aexecute", awaiting)
+
+
+def test_a_new_key_while_the_server_hangs_leaves_the_old_one(
+    own_engine, call, monkeypatch
+):
+    key = new_session(a=1).session_key
+    session = SessionStore(key)
+    call(session, "get", "a")
+    before_each(monkeypatch, hang_at(own_engine, "SET"))
+    with pytest.raises(ReplyLost):
+        call(session, "cycle_key")
+    monkeypatch.undo()
+    own_engine.resume()
+    assert session.session_key == key
+    assert call(SessionStore(key), "load") == {"a": 1}
+
+
+def test_a_removal_whose_reply_is_lost_leaves_one_session(
+    proxy, call, own_server, monkeypatch
+):
+    session = SessionStore(new_session(a=1).session_key)
+    call(session, "get", "a")
+
+    def cut(trip):
+        if trip[0] == "EVALSHA":
+            cut_the_next_reply(proxy)
+
+    before_each(monkeypatch, cut)
+    call(session, "cycle_key")
+    monkeypatch.undo()
+    assert SessionStore(session.session_key)["a"] == 1
+    with own_server.connect() as valkey:
+        assert valkey.dbsize() == 1
+
+
+def test_a_counter_is_not_added_twice_when_a_save_is_repeated(
+    proxy, call, settings, own_server
+):
+    rules = {"n": "django_valkey_sessions.merge.add"}
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "MERGE": rules}
+    session = SessionStore(new_session(n=1).session_key)
+    call(session, "update", {"n": 2})
+    cut_the_next_reply(proxy, times=1000)  # That of the look, too.
+    with pytest.raises(SessionStoreUnavailable):
+        call(session, "save")
+    proxy.on_reply = None
+    client.close()
+    call(session, "save")
+    assert SessionStore(session.session_key)["n"] == 2
+
+
 def test_a_load_whose_connection_breaks_is_sent_again(proxy, call):
     session = new_session(a=1)
     cut_the_next_reply(proxy)

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,21 @@ from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.exceptions import SessionConflict
 
 pytestmark = pytest.mark.usefixtures("engine")
+
+
+class Pickled:
+    """A serializer for what JSON can't hold."""
+
+    def dumps(self, obj):
+        import pickle
+
+        return pickle.dumps(obj)
+
+    def loads(self, data):
+        import pickle
+
+        return pickle.loads(data)  # noqa: S301
+
 
 UNKNOWN = "0123456789abcdefghijklmnopqrstuv"
 
@@ -140,6 +156,19 @@ def test_deleting_what_is_gone_is_no_error(call, stored):
     session = stored(a=1).open()
     call(session, "delete")
     call(session, "delete")
+
+
+def test_deleting_an_empty_key_leaves_this_session(call, stored):
+    one = stored(a=1)
+    call(one.open(), "delete", "")
+    assert one.data() == {"a": 1}
+
+
+def test_a_deleted_session_is_not_touched(call, stored):
+    session = stored(a=1).open()
+    call(session, "get", "a")
+    call(session, "delete")
+    assert call(session, "touch") is False
 
 
 def test_deleting_a_session_without_a_key_asks_nobody(call):
@@ -278,6 +307,71 @@ def test_clear_replaces_what_others_have_saved(call, stored):
     assert one.data() == {"b": 2}
 
 
+def test_an_explicit_load_of_an_ended_session_does_not_make_it_a_new_one(call, stored):
+    one = stored(a=1)
+    session = one.open()
+    call(session, "get", "a")
+    call(one.open(), "delete")
+    assert call(session, "load") == {}
+    set_(call, session, b=2)
+    with pytest.raises(UpdateError):
+        call(session, "save")
+
+
+def test_keys_that_json_makes_texts_of_are_merged_as_texts(call):
+    first = SessionStore()
+    first._session_cache = {1: "one", 2: "two"}
+    call(first, "save")
+    second = SessionStore(first.session_key)
+    call(second, "pop", "1")
+    call(second, "save")
+    set_(call, first, b=2)
+    call(first, "save")
+    assert dict(call(first, "items")) == {"2": "two", "b": 2}
+
+
+class Thing:
+    """As a Django model: the same if its id is the same."""
+
+    def __init__(self, id, name):
+        self.id, self.name = id, name
+
+    def __eq__(self, other):
+        return self.id == other.id
+
+    __hash__ = None
+
+
+def test_a_change_inside_an_object_of_ones_own_is_not_lost(
+    call, stored, valkey_sessions
+):
+    valkey_sessions(SERIALIZER=Pickled)
+    one = stored(thing=Thing(1, "before"))
+    first, second = one.open(), one.open()
+    set_(call, first, a=1)
+    set_(call, second, thing=Thing(1, "after"))
+    call(second, "save")
+    call(first, "save")
+    assert one.data()["thing"].name == "after"
+    assert call(first, "get", "thing").name == "after"
+
+
+def test_many_at_once_lose_nothing_and_nobody_is_turned_away(stored, valkey_sessions):
+    valkey_sessions(MERGE={"n": "django_valkey_sessions.merge.add"})
+    one = stored(n=0)
+
+    def count(number):
+        session = one.open()
+        session["n"] += 1
+        session[f"key{number}"] = number
+        session.save()
+
+    with ThreadPoolExecutor(50) as threads:
+        list(threads.map(count, range(200)))
+    data = SessionStore(one.session_key).load()
+    assert data == {"n": 200, **{f"key{number}": number for number in range(200)}}
+
+
 def test_an_explicit_second_load_does_not_hide_a_change_of_another(call, stored):
     one = stored(a=1)
     session, other = one.open(), one.open()
@@ -304,10 +398,10 @@ def test_who_never_gets_through_is_told_and_overwrites_nothing(
             other._session_cache = codec_load(other)
             other["n"] = other.get("n", 0) + 1
             blob = codec.pack(json.dumps(other._session_cache).encode(), other._id(), 1)
-            execute(["SET", other._key(), blob])
+            execute(["SET", one.key, blob])
 
     def codec_load(other):
-        blob = execute(["GET", other._key()])
+        blob = execute(["GET", one.key])
         return json.loads(codec.unpack(blob, other._id()).payload)
 
     def blocking(trip):
@@ -372,7 +466,7 @@ def test_cycle_key_does_not_resurrect_a_deleted_session(call, stored, valkey, en
 # Another key.
 
 
-def test_cycle_key_moves_the_session_in_one_round_trip(call, stored, valkey):
+def test_cycle_key_stores_the_new_before_it_removes_the_old(call, stored, valkey):
     one = stored(a=1)
     warm = stored(b=1).open()
     call(warm, "cycle_key")
@@ -380,7 +474,7 @@ def test_cycle_key_moves_the_session_in_one_round_trip(call, stored, valkey):
     call(session, "get", "a")
     with client.record() as trips:
         call(session, "cycle_key")
-    assert trips == [("EVALSHA",)]
+    assert trips == [("SET",), ("EVALSHA",)]
     assert session.session_key != one.session_key
     assert valkey.exists(one.key) == 0
     assert dict(call(SessionStore(session.session_key), "items")) == {"a": 1}
@@ -473,6 +567,18 @@ def test_a_callable_that_returns_nonsense_is_an_error_that_names_it(
     valkey_sessions(TTL=lambda session: lifetime)
     with pytest.raises(TypeError, match="lifetime of a session is"):
         call(SessionStore(), "create")
+
+
+@pytest.mark.parametrize("never", [float("-inf"), -(10**18)])
+def test_a_callable_may_say_that_a_session_is_long_over(
+    call, stored, valkey, valkey_sessions, never
+):
+    one = stored(a=1)
+    valkey_sessions(TTL=lambda session: never)
+    session = one.open()
+    call(session, "get", "a")
+    assert call(session, "touch") is False
+    assert valkey.exists(one.key) == 0
 
 
 def test_an_expiry_far_away_is_not_too_far_for_the_server(call, valkey, engine):
@@ -657,6 +763,19 @@ def test_an_interval_of_zero_touches_every_time(call, stored, valkey_sessions):
 
 
 @pytest.mark.usefixtures("every_request")
+def test_a_session_that_lives_shorter_than_the_interval_is_touched_in_time(
+    call, stored, valkey, valkey_sessions
+):
+    valkey_sessions(TOUCH_INTERVAL=3600)
+    one = stored(_session_expiry=100)
+    valkey.expire(one.key, 49)
+    session = one.open()
+    call(session, "items")
+    call(session, "save")
+    assert valkey.ttl(one.key) > 95
+
+
+@pytest.mark.usefixtures("every_request")
 def test_a_lifetime_that_was_shortened_reaches_the_server(
     call, stored, valkey, valkey_sessions
 ):
@@ -806,12 +925,17 @@ def test_clear_expired_removes_what_is_over_and_nothing_else(
     assert valkey.exists(f"{engine}another-application", f"{engine}{'0' * 32}") == 2
 
 
-def test_clear_expired_has_nothing_to_do_where_the_server_expires_keys(call, stored):
-    one = stored(a=1)
-    with client.record() as trips:
-        call(SessionStore, "clear_expired")
-    assert trips == []
-    assert one.data() == {"a": 1}
+@pytest.mark.usefixtures("unexpiring")
+def test_clear_expired_removes_what_was_left_when_expiry_was_turned_on(
+    call, stored, valkey, valkey_sessions
+):
+    over = stored(a=1)
+    valkey_sessions(EXPIRE=True, TTL=900)
+    alive = stored(b=1)
+    time.sleep(0.35)
+    call(SessionStore, "clear_expired")
+    assert valkey.exists(over.key) == 0
+    assert alive.data() == {"b": 1}
 
 
 @pytest.mark.usefixtures("unexpiring")
@@ -931,20 +1055,6 @@ def test_a_value_copied_from_another_session_is_unreadable(call, stored, valkey)
 
 
 # Serializers and secrets.
-
-
-class Pickled:
-    """A serializer for what JSON can't hold."""
-
-    def dumps(self, obj):
-        import pickle
-
-        return pickle.dumps(obj)
-
-    def loads(self, data):
-        import pickle
-
-        return pickle.loads(data)  # noqa: S301
 
 
 def test_a_serializer_of_ones_own_is_used(stored, valkey_sessions):
