@@ -113,6 +113,8 @@ class SessionStore(SessionBase):
         # When the server lets the session expire, in time.monotonic()'s seconds, as
         # far as is known.
         self._expires_at: float | None = None
+        # Stock middleware asks for the session again after a view has failed to get it.
+        self._outage = client.Outage()
         # What was sent to be stored, by its stamp, since it was last known to be.
         self._sent: dict[bytes, Version] = {}
         # A key that is not the session's yet. Not a local variable, because these are
@@ -251,8 +253,9 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             return {}
         id = self._id()
-        blob, expires_at = yield from self._fetch(id)
-        found = yield from self._opened(blob, id)
+        with self._outage.remembered():
+            blob, expires_at = yield from self._fetch(id)
+            found = yield from self._opened(blob, id)
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
         first = not hasattr(self, "_session_cache")
@@ -275,7 +278,8 @@ class SessionStore(SessionBase):
             blob, left = yield from _twice((get, ["PTTL", key]))
         except WrongType:
             return NO_STRING, None
-        return blob, time.monotonic() + left / 1000 if left >= 0 else None
+        expires = isinstance(left, int) and left >= 0
+        return blob, time.monotonic() + left / 1000 if expires else None
 
     def _opened(
         self, blob: Any, id: str

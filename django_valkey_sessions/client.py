@@ -44,7 +44,7 @@ CONNECTION_TIMEOUT = 500
 #: after about 0.3 s, and a lost one is sought again at most every 0.2 s.
 RECONNECT = (2, 50, 2, 20)
 
-#: For so many seconds a failed connect is remembered, so that those who come next
+#: For so many seconds a failure to reach the server is remembered, so that those who come next
 #: during an outage fail at once instead of waiting for time-outs in a row.
 FAILURE_REMEMBERED = 1.0
 #: An event loop has proved to live long when it has sent so many round trips ...
@@ -54,6 +54,8 @@ LONG_LIVED_SECONDS = 1.0
 #: Seconds for everything around GLIDE's own time-outs before an await is given up.
 SLACK = 0.5
 THREADS = 8
+#: Where Linux shows the threads of this process, GLIDE's among them.
+TASKS = Path("/proc/self/task")
 
 
 class WrongType(Exception):
@@ -146,7 +148,7 @@ class _Process:
         self.client: Any = None
         # A lock of this process: the parent's may have been held when it forked.
         self.lock = threading.Lock()
-        self.outage = _Outage()
+        self.outage = Outage()
         self.watchdog_lives = True
         self.threads: ThreadPoolExecutor | None = None
         self.native: _Native | None = None
@@ -226,8 +228,8 @@ class _Process:
             self.native.close()
 
 
-class _Outage:
-    """Remembers for a moment that connecting has failed."""
+class Outage:
+    """Remembers for a moment that the server could not be reached."""
 
     def __init__(self) -> None:
         self.error: SessionStoreUnavailable | None = None
@@ -235,7 +237,7 @@ class _Outage:
 
     @contextlib.contextmanager
     def remembered(self) -> Iterator[None]:
-        """Fail at once during an outage; else connect inside of this."""
+        """Fail at once during an outage; else try inside of this."""
         if self.error is not None and time.monotonic() < self.until:
             raise type(self.error)(*self.error.args)
         try:
@@ -263,12 +265,14 @@ class _Native:
         self.loop = loop
         self.client: Any = None
         self.lock = asyncio.Lock()
-        self.outage = _Outage()
+        self.outage = Outage()
         self.expired = 0
         self.given_up = False
         self.budget = _await_budget()
-        # Clients that may still be in use, or whose loop has ended.
-        self.retired = [predecessor.client] if predecessor else []
+        # Clients that are to be closed: given up, or of a loop that has ended.
+        self.retired: list[Any] = []
+        if predecessor is not None and predecessor.client is not None:
+            self.retired.append(predecessor.client)
 
     async def execute(self, trip: Trip) -> Any:
         client = self.client
@@ -309,9 +313,7 @@ class _Native:
 
     async def _close_retired(self) -> None:
         while self.retired:
-            client = self.retired.pop()
-            if client is not None:
-                await client.close()
+            await self.retired.pop().close()
 
     def close(self) -> None:
         for client in filter(None, (self.client, *self.retired)):
@@ -366,9 +368,8 @@ def _watchdog_lives(client: Any) -> bool:
             client.close()
             raise ours from _told(error)
         # The server answered; whether it obeys is for the real command to tell.
-    tasks = Path("/proc/self/task")
-    if tasks.is_dir():
-        lives = any(map(_is_watchdog, tasks.iterdir()))
+    if TASKS.is_dir():
+        lives = any(map(_is_watchdog, TASKS.iterdir()))
     else:
         # No way to see GLIDE's threads here: judge by what our own clients did.
         lives = not _inherited and _processes.keys() <= {os.getpid()}
@@ -684,6 +685,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("timed out", "connection"),
-        "did not answer within {request:g} s, or {connect:g} s for connecting.",
+        "did not answer within {request:g} s, or {connect:g} s for connecting. Is it "
+        "running?",
     ),
 )

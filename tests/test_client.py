@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def test_threads_share_one_connection(own_engine):
             threads.map(lambda n: SessionStore(session.session_key)["a"], range(200))
         )
     assert loaded == [1] * 200
+    with own_engine.connect() as valkey:
+        assert len(ours(valkey)) == 1
+
+
+def test_threads_that_come_first_at_once_share_one_connection(own_engine):
+    barrier = threading.Barrier(8)
+
+    def first(number):
+        barrier.wait(10)
+        return SessionStore().exists("a" * 32)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(first, range(8))) == [False] * 8
     with own_engine.connect() as valkey:
         assert len(ours(valkey)) == 1
 
@@ -194,6 +208,32 @@ def test_a_client_of_ones_own(own_server, location):
         assert "my-own" in [entry["name"] for entry in valkey.client_list()]
 
 
+def test_a_client_of_ones_own_that_finds_no_server_is_said(own_server, location):
+    import glide_sync
+
+    def connect():
+        strategy = glide_sync.BackoffStrategy(0, 10, 2)
+        address = glide_sync.NodeAddress("127.0.0.1", own_server.port)
+        return glide_sync.GlideClient.create(
+            glide_sync.GlideClientConfiguration([address], reconnect_strategy=strategy)
+        )
+
+    own_server.kill()
+    location(CLIENT=connect)
+    with pytest.raises(SessionStoreUnavailable, match="that CLIENT in VALKEY_SESSIONS"):
+        new_session(a=1)
+
+
+def test_glides_own_objects_may_stand_in_options(own_server, location):
+    import glide_sync
+
+    advanced = glide_sync.AdvancedGlideClientConfiguration(connection_timeout=100)
+    location(own_server.url, OPTIONS={"advanced_config": advanced})
+    own_server.pause()
+    with pytest.raises(SessionStoreUnavailable, match=r"0\.1 s for connecting"):
+        new_session(a=1)
+
+
 def test_a_misspelt_setting_is_said_at_first_use(own_server, location):
     location(own_server.url, PREFX="a:")
     with pytest.raises(ImproperlyConfigured, match="Did you mean PREFIX"):
@@ -249,6 +289,16 @@ def test_a_session_survives_the_end_of_the_server(own_engine, call):
             return call(SessionStore(session.session_key), "load") == {"a": 1}
 
     servers.wait_until(is_back, timeout=5)
+
+
+def test_a_session_asks_once_during_an_outage(own_engine, call):
+    session = SessionStore(new_session(a=1).session_key)
+    own_engine.kill()
+    with pytest.raises(SessionStoreUnavailable):
+        call(session, "get", "a")
+    with client.record() as trips, pytest.raises(SessionStoreUnavailable):
+        call(session, "get", "a")
+    assert trips == []
 
 
 def test_an_outage_takes_neither_key_nor_data_from_a_session(own_engine, call):
@@ -481,6 +531,88 @@ def test_a_save_that_was_not_done_is_not_taken_for_done(proxy, own_server, call)
     own_server.resume()
 
 
+# What GLIDE says, and what that means.
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meaning"),
+    [
+        (
+            "ClosingError",
+            "Received error for address `h:1`: timed out",
+            "did not answer",
+        ),
+        ("ClosingError", "… Connection refused (os error 111)", "refuses connections"),
+        ("ClosingError", "… failed to lookup address information: …", "is not found"),
+        ("ClosingError", "… `unix:/p`: No such file or directory", "is not there"),
+        ("ClosingError", "… NOAUTH: HELLO must be called …", "refuses the user"),
+        ("RequestError", "…- BusyLoadingError: Valkey is loading the …", "loading"),
+        ("RequestError", "…- ReadOnly: You can't write against a …", "is a replica"),
+        ("RequestError", "OOM: command not allowed when used memory > …", "memory"),
+        ("RequestError", "MISCONF: Errors writing to disk …", "MISCONF"),
+        ("RequestError", "CLUSTERDOWN: The cluster is down", "not complete"),
+        ("ClosingError", "… invalid peer certificate: UnknownIssuer", "not trusted"),
+        ("ClosingError", "… driver unexpectedly terminated- IoError", "maxclients"),
+        ("ClosingError", "No topology views found- ResponseError", "not a cluster"),
+        ("ClosingError", "… No primary node found- ClientError", "not one primary"),
+        ("ClosingError", "… server refused to switch database- …", "no such database"),
+        ("RequestError", "Reached maximum inflight requests- …", "under way"),
+        ("RequestError", "something new", "can't be used"),
+        # Words in an address mean nothing.
+        ("ClosingError", "for address `noscript.oom.loading:1`: timed out", "answer"),
+    ],
+)
+def test_an_error_of_glide_is_told_as_what_it_means(name, text, meaning):
+    import glide_shared.exceptions
+
+    ours = client._translated(getattr(glide_shared.exceptions, name)(text))
+    assert type(ours) is SessionStoreUnavailable
+    assert meaning in str(ours)
+
+
+def test_the_words_of_a_command_are_not_told(own_engine):
+    SessionStore().exists("a" * 32)
+    with pytest.raises(SessionStoreUnavailable) as caught:
+        client.execute(["NO.SUCH.COMMAND", "private"])
+    assert "Valkey 7.2 or later" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "args beginning" not in shown
+    assert "private" not in shown.replace('"private"', "")  # But for this line.
+
+
+class Deaf:
+    """A blocking client whose server is gone at the first command."""
+
+    def __init__(self):
+        self.closed = False
+
+    def custom_command(self, command):
+        import glide_sync
+
+        raise glide_sync.TimeoutError("timed out")
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_client_that_does_not_get_through_its_first_command_is_closed():
+    deaf = Deaf()
+    with pytest.raises(ReplyLost):
+        client._watchdog_lives(deaf)
+    assert deaf.closed
+
+
+def test_where_threads_can_not_be_seen_what_was_done_before_the_fork_decides(
+    own_engine, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(client, "TASKS", tmp_path / "not there")
+    new_session(a=1)
+    glide = client._process().client
+    assert client._watchdog_lives(glide) is True
+    monkeypatch.setattr(client, "_inherited", [client._process()])
+    assert client._watchdog_lives(glide) is False
+
+
 # Forks.
 
 
@@ -668,6 +800,52 @@ def test_threads_if_the_settings_say_so(own_engine, settings, monkeypatch):
     key = new_session(a=1).session_key
     asyncio.run(work(key, 100))
     assert connections(own_engine) == (1, 0)
+
+
+def test_a_thread_that_waits_too_long_is_not_waited_for(
+    own_engine, settings, monkeypatch
+):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "thread"}
+    key = new_session(a=1).session_key
+    monkeypatch.setattr(client, "_await_budget", lambda: 0.1)
+    own_engine.pause()
+    with pytest.raises(ReplyLost, match=r"within 0\.1 s"):
+        asyncio.run(work(key))
+    own_engine.resume()
+
+
+def test_closing_inside_of_a_native_loop_lets_the_next_command_connect(
+    own_engine, settings
+):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+
+    async def serve():
+        await work(key)
+        client.close()
+        await work(key)
+
+    asyncio.run(serve())
+
+
+def test_a_native_loop_with_a_wrong_password_is_told(guarded, location):
+    location(f"valkey://:wr0ng@127.0.0.1:{guarded.port}", ASYNC="native")
+    with pytest.raises(SessionStoreUnavailable, match="password"):
+        asyncio.run(SessionStore("a" * 32).aload())
+
+
+def test_a_native_loop_gets_the_errors_of_the_server(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+
+    async def create():
+        session = SessionStore()
+        await session.aexists("a" * 32)
+        with own_engine.connect() as valkey:
+            valkey.config_set("maxmemory", "1")
+        await session.acreate()
+
+    with pytest.raises(SessionStoreUnavailable, match="memory"):
+        asyncio.run(create())
 
 
 def test_a_native_loop_comes_through_an_outage(own_engine, settings):

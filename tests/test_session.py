@@ -1,5 +1,6 @@
 """The contract of the engine, each test once, on both surfaces, on a real server."""
 
+import asyncio
 import json
 import logging
 import time
@@ -79,6 +80,13 @@ def test_the_key_of_a_new_session_is_as_long_as_djangos(call):
     session = SessionStore()
     call(session, "create")
     assert len(session.session_key) == 32
+
+
+def test_djangos_own_way_to_a_new_key_asks_nobody():
+    session = SessionStore()
+    with client.record() as trips:
+        key = asyncio.run(session._aget_or_create_session_key())
+    assert (len(key), trips) == (32, [])
 
 
 def test_load_is_one_command(call, stored):
@@ -950,6 +958,27 @@ def test_turning_expiry_on_again_gives_the_key_its_expiry(
     assert call(session, "touch") is True
     assert 795 < valkey.ttl(one.key) <= 800
     assert one.data() == {"a": 1}
+
+
+@pytest.mark.usefixtures("unexpiring")
+def test_without_expiry_a_session_that_is_over_is_not_touched(call, stored):
+    session = stored(a=1).open()
+    call(session, "get", "a")
+    time.sleep(0.35)
+    assert call(session, "touch") is False
+
+
+@pytest.mark.usefixtures("unexpiring")
+def test_without_expiry_what_is_no_session_is_left_alone(call, stored, valkey):
+    one = stored(a=1)
+    session = one.open()
+    call(session, "get", "a")
+    put_list(valkey, one.key)
+    before = valkey.dump(one.key)
+    assert call(SessionStore(), "exists", one.session_key) is False
+    session._expires_at = None  # As if it had not been refreshed a moment ago.
+    assert call(session, "touch") is False
+    assert valkey.dump(one.key) == before
 
 
 # Values that can't be read.

@@ -1,0 +1,88 @@
+"""
+Settings of the demo site, which the test suite uses too.
+
+The session engine needs what stands under "Sessions". Everything else is what
+``django-admin startproject`` writes, made short.
+"""
+
+import os
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Where the site and the demo's own Valkey server keep their files.
+DATA_DIR = Path(os.environ.get("DEMO_DATA", BASE_DIR / "data"))
+
+# Sessions
+
+SESSION_ENGINE = "django_valkey_sessions.backend"
+
+VALKEY_SESSIONS = {
+    "LOCATION": os.environ.get("VALKEY_URL", "valkey://127.0.0.1:6379/0"),
+}
+
+# Django's default is False. The demo turns it on, to show that a change inside a
+# nested value is saved and that an unchanged session costs nothing.
+SESSION_SAVE_EVERY_REQUEST = os.environ.get("DEMO_SAVE_EVERY_REQUEST") == "1"
+
+# The site
+
+DEBUG = os.environ.get("DEMO_DEBUG", "1") == "1"
+# Sessions are sealed with it. It is fixed so that they outlive the demo.
+SECRET_KEY = "django-insecure-of-the-demo-and-of-nothing-else-0123456789"
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+ROOT_URLCONF = "testproject.urls"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "django_valkey_sessions",
+    "demo",
+]
+
+MIDDLEWARE = [
+    "testproject.middleware.record_round_trips",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA_DIR / "db.sqlite3",
+    }
+}
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "testproject" / "static"]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "testproject" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# An outage has a plain page of its own, also where DEBUG shows tracebacks.
+DEFAULT_EXCEPTION_REPORTER = "testproject.errors.Reporter"

@@ -1,0 +1,19 @@
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("data/", views.data, name="data"),
+    path("stored/", views.stored, name="stored"),
+    path("change/", views.change, name="change"),
+    path("achange/", views.achange, name="achange"),
+    path("set/<slug:key>/", views.set_slowly, name="set"),
+    path("aset/<slug:key>/", views.aset_slowly, name="aset"),
+    path("cycle/", views.cycle, name="cycle"),
+    path("login/", LoginView.as_view(template_name="login.html"), name="login"),
+    path("logout/", LogoutView.as_view(template_name="logged_out.html"), name="logout"),
+    path("admin/", admin.site.urls),
+]
