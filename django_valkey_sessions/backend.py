@@ -35,8 +35,9 @@ logger = getLogger("django.security.SuspiciousSession")
 
 #: How often a save that others got in the way of is tried again.
 RETRIES = 20
-#: Seconds by which the pause before each further try may grow.
-JITTER = 0.008
+#: Seconds that the pause before the third try lasts at the most; before each further
+#: one it may be twice as long, up to LONGEST_PAUSE.
+PAUSE, LONGEST_PAUSE = 0.008, 0.25
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
@@ -363,7 +364,8 @@ class SessionStore(SessionBase):
                 self._keep(version, _expires_at(lifetime))
                 return
             if attempt:  # Two may meet by chance; more of them have to spread.
-                yield random.uniform(0, JITTER * attempt)  # noqa: S311
+                pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
+                yield random.uniform(0, pause)  # noqa: S311
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
             if found is None:

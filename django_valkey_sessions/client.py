@@ -44,8 +44,8 @@ CONNECTION_TIMEOUT = 500
 #: after about 0.3 s, and a lost one is sought again at most every 0.2 s.
 RECONNECT = (2, 50, 2, 20)
 
-#: For so many seconds a failure to reach the server is remembered, so that those who come next
-#: during an outage fail at once instead of waiting for time-outs in a row.
+#: For so many seconds a failure to reach the server is remembered, so that those who
+#: come next during an outage fail at once instead of waiting for time-outs in a row.
 FAILURE_REMEMBERED = 1.0
 #: An event loop has proved to live long when it has sent so many round trips ...
 LONG_LIVED_TRIPS = 32

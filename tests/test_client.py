@@ -747,13 +747,13 @@ def test_short_lived_loops_go_through_threads(own_engine):
 
 
 def test_a_loop_that_lives_long_gets_a_client_of_its_own(own_engine, monkeypatch):
-    monkeypatch.setattr(client, "LONG_LIVED_SECONDS", 0.1)
+    monkeypatch.setattr(client, "LONG_LIVED_SECONDS", 0.8)
     key = new_session(a=1).session_key
 
     async def serve():
         await work(key, client.LONG_LIVED_TRIPS + 1)
         before = connections(own_engine)
-        await asyncio.sleep(0.11)
+        await asyncio.sleep(0.8)
         await work(key, 2)
         return before, connections(own_engine)
 
