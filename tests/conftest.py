@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import valkey as valkey_client
 
+from django_valkey_sessions import client
+from django_valkey_sessions.flow import Trip
+
 from . import servers
 
 _server: Any = None
@@ -97,3 +100,23 @@ def call(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
             getattr(session, f"a{name}")(*args, **kw),
             context=contextvars.copy_context(),
         )
+
+
+@pytest.fixture
+def before_each_trip(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have something done before each round trip, until the test is over."""
+    execute, aexecute = client.execute, client.aexecute
+
+    def install(act: Callable[[Trip], None]) -> None:
+        def blocking(trip: Trip) -> Any:
+            act(trip)
+            return execute(trip)
+
+        async def awaiting(trip: Trip) -> Any:
+            act(trip)
+            return await aexecute(trip)
+
+        monkeypatch.setattr(client, "execute", blocking)
+        monkeypatch.setattr(client, "aexecute", awaiting)
+
+    return install

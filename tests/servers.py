@@ -8,6 +8,7 @@ start one of their own.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -109,7 +110,7 @@ class Given:
         self.url = url
 
     def connect(self, **options: object) -> valkey.Valkey:
-        return valkey.from_url(self.url.replace("redis", "valkey", 1), **options)
+        return valkey.from_url(re.sub("^redis(s?):", r"valkey\1:", self.url), **options)
 
     def close(self) -> None:
         pass

@@ -443,39 +443,22 @@ def hang_at(server, word):
     return stop
 
 
-def before_each(monkeypatch, act):
-    """Do something before each round trip."""
-    execute, aexecute = client.execute, client.aexecute
-
-    def blocking(trip):
-        act(trip)
-        return execute(trip)
-
-    async def awaiting(trip):
-        act(trip)
-        return await aexecute(trip)
-
-    monkeypatch.setattr(client, "execute", blocking)
-    monkeypatch.setattr(client, "aexecute", awaiting)
-
-
 def test_a_new_key_while_the_server_hangs_leaves_the_old_one(
-    own_engine, call, monkeypatch
+    own_engine, call, before_each_trip
 ):
     key = new_session(a=1).session_key
     session = SessionStore(key)
     call(session, "get", "a")
-    before_each(monkeypatch, hang_at(own_engine, "SET"))
+    before_each_trip(hang_at(own_engine, "SET"))
     with pytest.raises(ReplyLost):
         call(session, "cycle_key")
-    monkeypatch.undo()
     own_engine.resume()
     assert session.session_key == key
     assert call(SessionStore(key), "load") == {"a": 1}
 
 
 def test_a_removal_whose_reply_is_lost_leaves_one_session(
-    proxy, call, own_server, monkeypatch
+    proxy, call, own_server, before_each_trip
 ):
     session = SessionStore(new_session(a=1).session_key)
     call(session, "get", "a")
@@ -484,9 +467,8 @@ def test_a_removal_whose_reply_is_lost_leaves_one_session(
         if trip[0] == "EVALSHA":
             cut_the_next_reply(proxy)
 
-    before_each(monkeypatch, cut)
+    before_each_trip(cut)
     call(session, "cycle_key")
-    monkeypatch.undo()
     assert SessionStore(session.session_key)["a"] == 1
     with own_server.connect() as valkey:
         assert valkey.dbsize() == 1

@@ -393,38 +393,21 @@ def test_an_explicit_second_load_does_not_hide_a_change_of_another(call, stored)
 
 
 def test_who_never_gets_through_is_told_and_overwrites_nothing(
-    call, stored, monkeypatch
+    call, stored, valkey, before_each_trip
 ):
     one = stored(a=1)
     session = one.open()
     set_(call, session, a=2)
-    execute, aexecute = client.execute, client.aexecute
+    others = iter(range(1, 100))
 
     def interfere(trip):
         if trip[0] in ("EVAL", "EVALSHA"):
-            other = SessionStore(one.session_key)
-            other._session_cache = codec_load(other)
-            other["n"] = other.get("n", 0) + 1
-            blob = codec.pack(json.dumps(other._session_cache).encode(), other._id(), 1)
-            execute(["SET", one.key, blob])
+            data = json.dumps({"a": 1, "n": next(others)}).encode()
+            valkey.set(one.key, codec.pack(data, one.key[-32:], 1))
 
-    def codec_load(other):
-        blob = execute(["GET", one.key])
-        return json.loads(codec.unpack(blob, other._id()).payload)
-
-    def blocking(trip):
-        interfere(trip)
-        return execute(trip)
-
-    async def awaiting(trip):
-        interfere(trip)
-        return await aexecute(trip)
-
-    monkeypatch.setattr(client, "execute", blocking)
-    monkeypatch.setattr(client, "aexecute", awaiting)
+    before_each_trip(interfere)
     with pytest.raises(SessionConflict, match="21 times"):
         call(session, "save")
-    monkeypatch.undo()
     assert one.data() == {"a": 1, "n": 21}
 
 
