@@ -271,12 +271,12 @@ class SessionStore(SessionBase):
 
     def _fetch(self, id: str) -> Flow[tuple[Any, float | None]]:
         """Return the stored value, and when its key expires if that matters."""
-        key = _key(id)
+        key = key_of(id)
         get: Command = ["GET", key]
         try:
             if not (conf.TOUCH and conf.EXPIRE and settings.SESSION_SAVE_EVERY_REQUEST):
-                return (yield from _twice(get)), None
-            blob, left = yield from _twice((get, ["PTTL", key]))
+                return (yield from twice(get)), None
+            blob, left = yield from twice((get, ["PTTL", key]))
         except WrongType:
             return NO_STRING, None
         expires = isinstance(left, int) and left >= 0
@@ -335,10 +335,10 @@ class SessionStore(SessionBase):
     def _insert(self, id: str, payload: bytes) -> Flow[None]:
         version, blob, lifetime = self._next(id, payload)
         if lifetime <= 0:  # Of a session that has expired nothing is stored.
-            if (yield from _twice(["EXISTS", _key(id)])):
+            if (yield from twice(["EXISTS", key_of(id)])):
                 raise CreateError
             return
-        inserting = _just(["SET", _key(id), blob, "NX", *_px(lifetime)])
+        inserting = _just(["SET", key_of(id), blob, "NX", *_px(lifetime)])
         if (yield from _settled(inserting, id, blob)) is None:
             raise CreateError
         self._keep(version, _expires_at(lifetime))
@@ -351,7 +351,7 @@ class SessionStore(SessionBase):
         may also be the new one. Merge what others have stored there, and try again.
         """
         for attempt in range(RETRIES + 1):
-            if self._base is not None and _is_over(self._base.expires):
+            if self._base is not None and is_over(self._base.expires):
                 raise UpdateError
             version, blob, lifetime = self._next(new, payload or self._payload())
             expected = self._base.stamp if self._base else b""
@@ -430,13 +430,13 @@ class SessionStore(SessionBase):
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
             return (yield from self._rewrite(id, self._base, lifetime))
         # PEXPIRE removes the session if its lifetime is over.
-        touched = yield from _twice(["PEXPIRE", _key(id), str(lifetime)])
+        touched = yield from twice(["PEXPIRE", key_of(id), str(lifetime)])
         self._expires_at = _expires_at(lifetime)
         return bool(touched) and lifetime > 0
 
     def _rewrite(self, id: str, base: Version, lifetime: int) -> Flow[bool]:
         """Store what is stored already, with a new expiry in the envelope."""
-        if _is_over(base.expires):
+        if is_over(base.expires):
             return False
         expires = None if conf.EXPIRE else _expires(lifetime)
         blob = codec.pack(base.payload, id, base.created, expires)
@@ -454,13 +454,13 @@ class SessionStore(SessionBase):
         if id is None:
             return False
         if conf.EXPIRE:
-            return bool((yield from _twice(["EXISTS", _key(id)])))
+            return bool((yield from twice(["EXISTS", key_of(id)])))
         end = str(codec.HEAD_SIZE - 1)
         try:
-            head = yield from _twice(["GETRANGE", _key(id), "0", end])
+            head = yield from twice(["GETRANGE", key_of(id), "0", end])
         except WrongType:
             return False
-        return bool(head) and not _is_over(codec.expiry_of(head))
+        return bool(head) and not is_over(codec.expiry_of(head))
 
     def _delete(self, id: str | None) -> Flow[None]:
         own = None if self.session_key is None else self._id()
@@ -468,7 +468,7 @@ class SessionStore(SessionBase):
             id = own
             self._base = self._expires_at = None
         if id is not None:
-            yield from _twice(["UNLINK", _key(id)])
+            yield from twice(["UNLINK", key_of(id)])
 
     # What the flows decide with.
 
@@ -487,13 +487,13 @@ class SessionStore(SessionBase):
         data = codec.deserialize(envelope.payload, self.serializer)
         limit = conf.MAX_LIFETIME
         too_old = limit is not None and envelope.created + limit <= time.time()
-        if too_old or _is_over(envelope.expires):
+        if too_old or is_over(envelope.expires):
             return None
         version = Version(
             envelope.payload,
             envelope.stamp,
             envelope.created,
-            _user(data),
+            user_of(data),
             envelope.expires,
         )
         return version, data
@@ -509,7 +509,7 @@ class SessionStore(SessionBase):
 
     def _age(self) -> tuple[int, str | None]:
         """Return when the session was created, which is anew for another user."""
-        user = _user(self._session_cache)
+        user = user_of(self._session_cache)
         if self._origin is not None and self._origin[1] == user:
             return self._origin
         return int(time.time()), user
@@ -568,7 +568,7 @@ Write = Callable[[str, str, bytes, bytes, int], Flow[Any]]
 
 def _swap(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
     px = str(lifetime) if conf.EXPIRE or lifetime <= 0 else ""
-    return (yield from _settled(_evaluated(SWAP, old, expected, blob, px), new, blob))
+    return (yield from _settled(evaluated(SWAP, old, expected, blob, px), new, blob))
 
 
 def _move(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
@@ -578,24 +578,24 @@ def _move(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Fl
     the browser would be left with the old key and no session.
     """
     if lifetime > 0:
-        storing = _just(["SET", _key(new), blob, *_px(lifetime)])
+        storing = _just(["SET", key_of(new), blob, *_px(lifetime)])
         yield from _settled(storing, new, blob)
     try:
-        reply = yield from _evaluated(SWAP, old, expected, blob, "0")
+        reply = yield from evaluated(SWAP, old, expected, blob, "0")
     except ReplyLost:
-        if (yield ["EXISTS", _key(old)]):
-            yield from _twice(["UNLINK", _key(new)])
+        if (yield ["EXISTS", key_of(old)]):
+            yield from twice(["UNLINK", key_of(new)])
             raise
         return codec.stamp_of(blob)
     except WrongType:
         reply = None
     if reply != codec.stamp_of(blob):
-        yield from _twice(["UNLINK", _key(new)])
+        yield from twice(["UNLINK", key_of(new)])
     return reply
 
 
-def _evaluated(script: Script, id: str, *arguments: str | bytes) -> Flow[Any]:
-    words: Command = ["1", _key(id), *arguments]
+def evaluated(script: Script, id: str, *arguments: str | bytes) -> Flow[Any]:
+    words: Command = ["1", key_of(id), *arguments]
     if script in _sent:
         try:
             return (yield ["EVALSHA", script.sha, *words])
@@ -620,12 +620,12 @@ def _settled(writing: Flow[Any], id: str, blob: bytes) -> Flow[Any]:
         return (yield from writing)
     except ReplyLost:
         start, end = str(codec.STAMP_START), str(codec.STAMP_END - 1)
-        if (yield ["GETRANGE", _key(id), start, end]) == stamp:
+        if (yield ["GETRANGE", key_of(id), start, end]) == stamp:
             return stamp
         raise
 
 
-def _twice(trip: Trip) -> Flow[Any]:
+def twice(trip: Trip) -> Flow[Any]:
     """Send what does no harm if it is done twice, and once more if that gets lost."""
     try:
         replies = yield trip
@@ -638,32 +638,50 @@ def _twice(trip: Trip) -> Flow[Any]:
     return replies
 
 
+def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
+    """
+    Go one step of SCAN_COUNT keys through the server. Return the next cursor, and the
+    ids of the sessions among the keys. The first cursor is "0", the last b"0".
+    """
+    pattern, step = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
+    words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", step]
+    cursor, found = yield from twice(words)
+    names = [key.decode(errors="replace") for key in found]
+    return cursor, [id for key in names if (id := keys.stored_id(conf.PREFIX, key))]
+
+
+def removal(id: str, head: bytes) -> Command:
+    """
+    Return the command that removes the session if its value still has the stamp in
+    these bytes, at which the value began. Its reply is this stamp if it has done it.
+    """
+    return ["EVAL", SWAP, "1", key_of(id), codec.stamp_of(head), head, "0"]
+
+
 def _sweep() -> Flow[None]:
     cursor: Any = "0"
-    pattern, count = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
     while cursor != b"0":
-        cursor, found = yield ["SCAN", cursor, "MATCH", pattern, "COUNT", count]
-        names = [key.decode(errors="replace") for key in found]
-        page = [name for name in names if keys.stored_id(conf.PREFIX, name)]
-        yield from _sweep_page(page)
+        cursor, ids = yield from scan(cursor)
+        yield from _sweep_page(ids)
 
 
-def _sweep_page(page: list[str]) -> Flow[None]:
-    if not page:
+def _sweep_page(ids: list[str]) -> Flow[None]:
+    if not ids:
         return
     end = str(codec.HEAD_SIZE - 1)
-    heads = yield tuple(["GETRANGE", key, "0", end] for key in page)
-    removals: list[Command] = []
-    for key, head in zip(page, heads, strict=True):
-        if isinstance(head, bytes) and _is_over(codec.expiry_of(head)):
-            # Compared again by the script: it may be saved at this moment.
-            stamp = codec.stamp_of(head)
-            removals.append(["EVAL", SWAP, "1", key, stamp, head, "0"])
-    if removals:
-        yield from _twice(tuple(removals))
+    heads = yield tuple(["GETRANGE", key_of(id), "0", end] for id in ids)
+    pairs = zip(ids, heads, strict=True)
+    over = [
+        removal(id, head)
+        for id, head in pairs
+        if isinstance(head, bytes) and is_over(codec.expiry_of(head))
+    ]
+    if over:
+        yield from twice(tuple(over))
 
 
-def _key(id: str) -> str:
+def key_of(id: str) -> str:
+    """Return the key under which Valkey holds the session with this id."""
     return keys.stored_key(conf.PREFIX, id)
 
 
@@ -675,7 +693,8 @@ def _px(lifetime: int) -> Command:
     return ["PX", str(lifetime)] if conf.EXPIRE else []
 
 
-def _user(data: dict[str, Any]) -> str | None:
+def user_of(data: dict[str, Any]) -> str | None:
+    """Return the id of the user who is logged in with these data."""
     user = data.get(USER_KEY)
     return None if user is None else str(user)
 
@@ -690,5 +709,6 @@ def _expires_at(lifetime: int) -> float:
     return time.monotonic() + lifetime / 1000
 
 
-def _is_over(expires: int | None) -> bool:
+def is_over(expires: int | None) -> bool:
+    """Return True if this moment, in unix milliseconds, is past."""
     return expires is not None and expires <= time.time() * 1000

@@ -120,3 +120,29 @@ def before_each_trip(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(client, "aexecute", awaiting)
 
     return install
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[list[servers.Server]]:
+    """A cluster of three primaries, each with a replica."""
+    nodes = servers.cluster()
+    yield nodes
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture
+def clustered(
+    cluster: list[servers.Server], settings: Any
+) -> Iterator[list[servers.Server]]:
+    """The engine on that cluster, which is empty before and after."""
+    settings.SESSION_ENGINE = "django_valkey_sessions.backend"
+    settings.VALKEY_SESSIONS = {
+        "LOCATION": [node.url for node in cluster[:2]],
+        "CLUSTER": True,
+    }
+    yield cluster
+    client.close()
+    for node in cluster[:3]:
+        with node.connect() as connection:
+            connection.flushall()

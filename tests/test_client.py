@@ -944,28 +944,6 @@ def test_a_cancelled_save_leaves_a_client_that_works(own_engine, settings):
 # A cluster.
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    nodes = servers.cluster()
-    yield nodes
-    for node in nodes:
-        node.close()
-
-
-@pytest.fixture
-def clustered(cluster, settings):
-    settings.SESSION_ENGINE = "django_valkey_sessions.backend"
-    settings.VALKEY_SESSIONS = {
-        "LOCATION": [node.url for node in cluster[:2]],
-        "CLUSTER": True,
-    }
-    yield cluster
-    client.close()
-    for node in cluster[:3]:
-        with node.connect() as valkey:
-            valkey.flushall()
-
-
 def total(cluster):
     count = 0
     for node in cluster[:3]:

@@ -1,11 +1,14 @@
 """What the README says is tried: every block of code in it, and its figures."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 from django.core.checks import run_checks
+from django.core.signing import JSONSerializer
 
+from django_valkey_sessions import client, codec, keys, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.conf import Conf
 
@@ -54,6 +57,17 @@ def test_the_handling_of_errors_does_what_it_says(own_engine):
     assert remember(session, "/one/") is True
     own_engine.kill()
     assert remember(session, "/two/") is False
+
+
+def test_the_example_of_ending_sessions_does_what_it_says(engine):
+    (code,) = [code for code in PYTHON if "end_old_visits" in code]
+    for age, user in ((0, {}), (100_000, {}), (100_000, {"_auth_user_id": "1"})):
+        id = keys.session_id(keys.new_session_key())
+        payload = codec.serialize(user, JSONSerializer)
+        blob = codec.pack(payload, id, int(time.time()) - age)
+        client.execute(["SET", keys.stored_key(engine, id), blob])
+    assert run(code)["end_old_visits"]() == 1
+    assert sessions.count() == 2
 
 
 def test_the_commands_are_those_that_are_run():
