@@ -16,7 +16,7 @@ from pathlib import Path
 PROBE = """
 import django
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import call_command, get_commands
 
 settings.configure(
     SECRET_KEY="a secret of the probe",
@@ -25,6 +25,7 @@ settings.configure(
 )
 django.setup()
 call_command("check", fail_level="WARNING")
+assert "valkey_sessions" in get_commands(), "the command is not in the wheel"
 
 import django_valkey_sessions
 from django_valkey_sessions import codec, keys

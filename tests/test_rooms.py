@@ -30,7 +30,7 @@ ROOMS = {
     "middleware": {"flow"},
     "checks": {"client", "codec", "conf"},
     "apps": {"checks"},
-    "management": {"management", "sessions"},
+    "management": {"management", "sessions", "backend", "conf", "keys"},
     "admin": {"sessions"},
     "views": {"sessions"},
     "urls": {"views"},

@@ -1,0 +1,101 @@
+"""What can stand on the command line behind each subcommand."""
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from .choice import SORTS
+from .output import WRITERS
+
+ID_OR_KEY = (
+    "id of a session. Its session key will do, too; but whoever sees your command "
+    "line or its history can then use the session"
+)
+
+
+def add_list(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=WRITERS,
+        default="table",
+        help="A table, one JSON array, or CSV with a header. Default: table.",
+    )
+    parser.add_argument(
+        "--user",
+        metavar="USER",
+        help="Only sessions of the user with this id or name.",
+    )
+    parser.add_argument(
+        "--limit", metavar="N", type=_positive, help="At most so many sessions."
+    )
+    parser.add_argument(
+        "--sort",
+        choices=SORTS,
+        help="Next to expire, last created, or largest first. Needs --limit or --user, "
+        "because what is sorted is held in memory.",
+    )
+
+
+def add_clear(parser: CommandParser) -> None:
+    parser.add_argument("--all", action="store_true", help="Ends all sessions.")
+    parser.add_argument(
+        "--user",
+        metavar="USER",
+        help="Ends those of the user with this id or name.",
+    )
+    parser.add_argument(
+        "--anonymous",
+        action="store_true",
+        help="Ends those in which nobody is logged in.",
+    )
+    parser.add_argument(
+        "--created-before",
+        metavar="DATE",
+        help="Ends those that are older: a date or time as in ISO 8601, in the site's "
+        "time zone unless it names its own.",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Only counts what would be ended."
+    )
+    parser.add_argument(
+        "--noinput",
+        "--no-input",
+        action="store_false",
+        dest="interactive",
+        help="Does NOT ask before it ends live sessions.",
+    )
+
+
+def add_show(parser: CommandParser) -> None:
+    parser.add_argument("id", metavar="ID", help=f"The {ID_OR_KEY}.")
+    parser.add_argument(
+        "--data",
+        action="store_true",
+        help="Shows also what the session holds, which is personal data, all as JSON.",
+    )
+
+
+def add_revoke(parser: CommandParser) -> None:
+    parser.add_argument("ids", metavar="ID", nargs="+", help=f"The {ID_OR_KEY}.")
+
+
+def repeated(
+    base: Iterable[tuple[tuple[str, ...], dict[str, Any]]],
+) -> CommandParser:
+    """
+    Return the arguments of all commands, for subcommands to have them, too. Where one
+    is not given, what stands before the subcommand is left as it is.
+    """
+    parser = CommandParser(add_help=False)
+    for names, options in base:
+        if options.get("action") != "version":
+            parser.add_argument(*names, **{**options, "default": argparse.SUPPRESS})
+    return parser
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on.")

@@ -1,0 +1,288 @@
+import heapq
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
+
+from ... import sessions
+from ...backend import SessionStore
+from ...conf import conf
+from ...exceptions import SessionStoreUnavailable
+from ...sessions import SessionInfo
+from .. import arguments, choice
+from ..output import WRITERS, as_json, number, write_facts
+from ..progress import Tick, progress
+from ..users import user_id
+
+
+class Command(BaseCommand):
+    help = "Lists, shows and ends the sessions that Valkey holds."
+
+    # The command line.
+
+    def create_parser(
+        self, prog_name: str, subcommand: str, **kwargs: Any
+    ) -> CommandParser:
+        self._base: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_base_argument(
+        self, parser: CommandParser, *args: str, **kwargs: Any
+    ) -> None:
+        super().add_base_argument(parser, *args, **kwargs)
+        self._base.append((args, kwargs))
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        subcommands = parser.add_subparsers(
+            title="subcommands", dest="subcommand", metavar="SUBCOMMAND", required=True
+        )
+        skipping = (
+            ("--skip-checks",),
+            {"action": "store_true", "help": "Skip system checks."},
+        )
+        for name, add, summary in (
+            ("list", arguments.add_list, "Lists the sessions."),
+            (
+                "clear",
+                arguments.add_clear,
+                "Ends the sessions that are chosen. Without a choice it removes what "
+                "has expired, as clearsessions does.",
+            ),
+            ("show", arguments.add_show, "Shows one session."),
+            ("revoke", arguments.add_revoke, "Ends the sessions that are named."),
+        ):
+            add(
+                subcommands.add_parser(
+                    name,
+                    help=summary,
+                    description=summary,
+                    parents=[arguments.repeated([*self._base, skipping])],
+                    formatter_class=DjangoHelpFormatter,
+                )
+            )
+
+    # From here to a subcommand and back.
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._verbosity = options["verbosity"]
+        self._colour: bool | None = None
+        if options["no_color"] or options["force_color"]:
+            self._colour = not options["no_color"]
+        # Tells how far it got, if it does not get to the end.
+        self._reached: Callable[[], str] = lambda: ""
+        subcommands = {
+            "list": self._list,
+            "clear": self._clear,
+            "show": self._show,
+            "revoke": self._revoke,
+        }
+        try:
+            subcommands[options["subcommand"]](options)
+            self.stdout.flush()
+        except (SessionStoreUnavailable, ImproperlyConfigured) as error:
+            raise CommandError(f"{error} {self._how_far()}".rstrip()) from error
+        except BrokenPipeError:  # As of list, piped into head.
+            if options.get("stdout"):
+                raise
+            self._let_go_of_stdout()
+        except KeyboardInterrupt:
+            self.stderr.write(f"\nInterrupted. {self._how_far()}".rstrip())
+            try:
+                self.stdout.flush()
+            except BrokenPipeError:
+                self._let_go_of_stdout()
+            sys.exit(130)
+
+    # The subcommands.
+
+    def _list(self, options: dict[str, Any]) -> None:
+        sort, limit, user = options["sort"], options["limit"], options["user"]
+        if sort and limit is None and user is None:
+            raise CommandError(
+                "--sort holds in memory what it sorts: say with --limit how many "
+                "sessions these may be. All of them are for a pipe to sort: "
+                "list --format csv | sort."
+            )
+        infos = choice.candidates(None if user is None else user_id(user))
+        if sort:
+            with self._progress("Looking at sessions") as tick:
+                first = choice.SORTS[sort]
+                read = _ticking(infos, tick)
+                infos = heapq.nsmallest(limit or sys.maxsize, read, key=first)
+        listed = 0
+        self._reached = lambda: f"{number(listed)} listed." if listed else ""
+
+        def counted() -> Iterator[SessionInfo]:
+            nonlocal listed
+            for info in islice(infos, limit):
+                yield info
+                listed += 1
+
+        # On a terminal, rows that appear are progress enough.
+        with self._progress("Listing sessions", self.stdout.isatty()) as tick:
+            shown = _ticking(counted(), tick)
+            WRITERS[options["format"]](shown, self.stdout, self._colour)
+        if not listed:
+            self._note("There are no such sessions." if user else "There are none.")
+
+    def _clear(self, options: dict[str, Any]) -> None:
+        user, anonymous = options["user"], options["anonymous"]
+        before = choice.moment(options["created_before"])
+        chosen = anonymous or user is not None or before is not None
+        if options["all"] and chosen:
+            raise CommandError("--all leaves nothing to choose: give it alone.")
+        if user is not None and anonymous:
+            raise CommandError("--user and --anonymous exclude each other.")
+        if options["all"]:
+            self._clear_all(options)
+        elif chosen:
+            user = None if user is None else user_id(user)
+            where = choice.where(user, anonymous, before)
+            self._clear_chosen(options, user, where)
+        elif options["dry_run"]:
+            raise CommandError(
+                "--dry-run counts the live sessions that would be ended, and without "
+                "a choice these are none: choose with --all, --user, --anonymous or "
+                "--created-before."
+            )
+        else:
+            SessionStore.clear_expired()
+            self._say("What had expired is removed.")
+
+    def _clear_all(self, options: dict[str, Any]) -> None:
+        with self._progress("Counting sessions"):
+            total = sessions.count()
+        if not self._may_end(total, options):
+            return
+        self._reached = lambda: f"{number(sessions.count())} of {total:,} left."
+        with self._progress("Ending sessions"):
+            ended = sessions.clear()
+        self._say(f"{number(ended)} ended.")
+
+    def _clear_chosen(
+        self, options: dict[str, Any], user: str | None, where: choice.Where
+    ) -> None:
+        with self._progress("Looking at sessions") as tick:
+            read = _ticking(choice.candidates(user), tick)
+            total = sum(where(info) for info in read)
+        if not self._may_end(total, options):
+            return
+        chosen = 0
+        self._reached = lambda: f"At most {number(chosen)} of {total:,} ended."
+        with self._progress("Ending sessions", total=total) as tick:
+
+            def ending(info: SessionInfo) -> bool:
+                nonlocal chosen
+                if not where(info):
+                    return False
+                chosen += 1
+                tick()
+                return True
+
+            ended = sessions.clear(ending)
+        self._say(f"{number(ended)} ended.")
+
+    def _show(self, options: dict[str, Any]) -> None:
+        found = (sessions.get(id) for id in choice.ids(options["id"]))
+        info = next(filter(None, found), None)
+        if info is None:
+            raise CommandError("There is no session with this id or key.")
+        if not options["data"]:
+            write_facts(info, self.stdout)
+            return
+        if info.created is None:
+            raise CommandError(
+                f"The session {info.id} can't be read: it is damaged, of another "
+                "application, or sealed with a secret that is neither SECRET_KEY nor "
+                "in SECRET_KEY_FALLBACKS."
+            )
+        self._note("What follows is personal data.")
+        self.stdout.write(as_json(info))
+
+    def _revoke(self, options: dict[str, Any]) -> None:
+        texts = list(dict.fromkeys(options["ids"]))
+        ended, missing = 0, []
+        self._reached = lambda: f"{number(ended)} of {len(texts):,} ended."
+        for text in texts:
+            ids = choice.ids(text)
+            done = next((id for id in ids if sessions.revoke(id)), None)
+            if done is None:
+                missing.append(ids[0])
+            else:
+                ended += 1
+                self._say(f"{done} is ended.", level=2)
+        for id in missing:
+            self._note(f"There is no session {id}.")
+        if not ended:
+            raise CommandError("No session was ended.")
+        self._say(f"{number(ended)} ended.")
+
+    # What they need.
+
+    def _may_end(self, total: int, options: dict[str, Any]) -> bool:
+        """Return True if so many sessions are to be ended. Ask, unless told not to."""
+        if options["dry_run"]:
+            self.stdout.write(f"{number(total)} would be ended.")
+            return False
+        if not total or not options["interactive"]:
+            return True
+        self._reached = lambda: "No session was ended."
+        # Not as the prompt of input(), which may go where stdout is redirected to.
+        self.stderr.write(
+            f"This ends {number(total)} with the prefix {conf.PREFIX!r} on "
+            f"{choice.server()}.\nWhoever uses one of them is logged out and loses "
+            "what it holds.\nType 'yes' to continue, or 'no' to cancel: ",
+            self.style.WARNING,
+            ending="",
+        )
+        self.stderr.flush()
+        try:
+            agreed = input() == "yes"
+        except EOFError:
+            self.stderr.write()
+            agreed = False
+        if not agreed:
+            raise CommandError("Cancelled. No session was ended.")
+        return True
+
+    def _progress(
+        self, what: str, quiet: bool = False, total: int | None = None
+    ) -> AbstractContextManager[Tick]:
+        err = None if quiet or not self._verbosity else self.stderr
+        return progress(what, err, self._colour, total)
+
+    def _say(self, text: str, level: int = 1) -> None:
+        if self._verbosity >= level:
+            self.stdout.write(text)
+
+    def _note(self, text: str) -> None:
+        if self._verbosity:
+            self.stderr.write(text, self.style.WARNING)
+
+    def _how_far(self) -> str:
+        try:
+            return self._reached()
+        except SessionStoreUnavailable:
+            return ""
+
+    def _let_go_of_stdout(self) -> None:
+        """Nobody reads it any more, and Python would complain about that at its end."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _ticking(infos: Iterable[SessionInfo], tick: Tick) -> Iterator[SessionInfo]:
+    for info in infos:
+        tick()
+        yield info
