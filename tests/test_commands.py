@@ -670,6 +670,18 @@ class Interrupt:
                 raise KeyboardInterrupt
 
 
+class Killing:
+    """The server ends before the first round trip that has this in its commands."""
+
+    def __init__(self, server, text):
+        self.server, self.text = server, text
+
+    def __call__(self, trip):
+        if self.server and self.text in str(trip):
+            self.server.kill()
+            self.server = None
+
+
 def interrupted(run, *words):
     with pytest.raises(SystemExit) as caught:
         run(*words)
@@ -719,29 +731,51 @@ def test_ctrl_c_at_the_question_ends_nothing(run, answer):
     assert sessions.count() == 1
 
 
+class Gone(io.StringIO):
+    """A pipe without a reader, which is noticed when it is flushed."""
+
+    def __init__(self, fd):
+        super().__init__()
+        self.fd = fd
+
+    def fileno(self):
+        return self.fd
+
+    def flush(self):
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_ctrl_c_where_the_reader_has_ended_too(
+    run, answer, given, monkeypatch, tmp_path
+):
+    new_session()
+    answer(KeyboardInterrupt)
+    path = tmp_path / "stdout"
+    with path.open("w") as file, monkeypatch.context() as patch:
+        stdout = Gone(file.fileno())
+        patch.setattr(sys, "stdout", stdout)
+        options = {"stdout": stdout} if given else {}
+        with pytest.raises(SystemExit) as caught:
+            call_command(
+                "valkey_sessions", "clear", "--all", stderr=io.StringIO(), **options
+            )
+        os.write(stdout.fd, b"is it let go of?")
+    assert caught.value.code == 130
+    assert bool(path.read_text()) is given
+
+
 def test_an_outage_under_way_says_how_far_it_got(run, own_engine, before_each_trip):
     for _ in range(5):
         new_session()
     ids = list(alive())
-    servers_left = [own_engine]
-
-    def stop(trip):
-        if trip == ["UNLINK", f"session:{ids[3]}"] and servers_left:
-            servers_left.pop().kill()  # Once: it is tried twice.
-
-    before_each_trip(stop)
+    before_each_trip(Killing(own_engine, ids[3]))
     assert "3 sessions of 5 ended." in str(error_of(run, "revoke", *ids))
 
 
 def test_an_outage_while_all_are_cleared_is_an_error(run, own_engine, before_each_trip):
     new_session()
-    servers_left = [own_engine]
-
-    def stop(trip):
-        if trip[0][0] == "UNLINK" and servers_left:
-            servers_left.pop().kill()  # Once: it is tried twice.
-
-    before_each_trip(stop)
+    before_each_trip(Killing(own_engine, "UNLINK"))
     error = error_of(run, "clear", "--all", "--noinput")
     assert str(own_engine.port) in str(error)
     assert "left" not in str(error)

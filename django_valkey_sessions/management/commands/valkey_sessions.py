@@ -100,7 +100,8 @@ class Command(BaseCommand):
             try:
                 self.stdout.flush()
             except BrokenPipeError:
-                self._let_go_of_stdout()
+                if not options.get("stdout"):
+                    self._let_go_of_stdout()
             sys.exit(130)
 
     # The subcommands.
