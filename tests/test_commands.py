@@ -6,13 +6,11 @@ import fcntl
 import io
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
 import sys
 import termios
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -862,23 +860,6 @@ def waiting_in(pipe):
     return count[0]
 
 
-@pytest.mark.parametrize("gone", [False, True])
-def test_ctrl_c_ends_a_list_that_waits_for_its_reader(start, gone):
-    many_sessions()
-    process = start("list", "--format=csv")
-    servers.wait_until(lambda: waiting_in(process.stdout) > 60000)
-    process.send_signal(signal.SIGINT)
-    if gone:
-        time.sleep(0.2)
-        process.stdout.close()
-        err = process.stderr.read()
-        assert "Exception" not in err
-    else:
-        _, err = process.communicate(timeout=30)
-        assert re.fullmatch(r"\nInterrupted. [\d,]+ sessions listed.\n", err)
-    assert process.wait(timeout=30) == 130
-
-
 def test_the_question_is_seen_also_if_stdout_is_not(start):
     new_session()
     process = start("clear", "--all", stdin=subprocess.PIPE)
@@ -892,32 +873,6 @@ def test_the_question_is_seen_also_if_stdout_is_not(start):
     assert err == "\nInterrupted. No session was ended.\n"
     out, _ = start("clear", "--all", stdin=subprocess.PIPE).communicate("yes\n")
     assert out == "1 session ended.\n"
-
-
-def test_ctrl_c_leaves_a_clean_terminal(start, own_engine):
-    many_sessions(20000)
-    master, slave = pty.openpty()
-    process = start("list", "--sort=size", "--limit=2", stdout=slave, stderr=slave)
-    os.close(slave)
-    shown = ""
-
-    def read():
-        nonlocal shown
-        try:
-            while block := os.read(master, 4096):
-                shown += block.decode()
-        except OSError:
-            pass  # The other side is closed.
-
-    reading = threading.Thread(target=read)
-    reading.start()
-    servers.wait_until(lambda: "Looking at sessions" in shown or process.poll())
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
-    reading.join()
-    os.close(master)
-    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") > 0
-    assert "Traceback" not in shown
 
 
 def test_errors_and_usage_have_their_exit_codes(start, own_engine):
