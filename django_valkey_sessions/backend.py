@@ -351,7 +351,7 @@ class SessionStore(SessionBase):
         may also be the new one. Merge what others have stored there, and try again.
         """
         for attempt in range(RETRIES + 1):
-            if self._base is not None and is_over(self._base.expires):
+            if self._base is not None and _is_over(self._base.expires):
                 raise UpdateError
             version, blob, lifetime = self._next(new, payload or self._payload())
             expected = self._base.stamp if self._base else b""
@@ -436,7 +436,7 @@ class SessionStore(SessionBase):
 
     def _rewrite(self, id: str, base: Version, lifetime: int) -> Flow[bool]:
         """Store what is stored already, with a new expiry in the envelope."""
-        if is_over(base.expires):
+        if _is_over(base.expires):
             return False
         expires = None if conf.EXPIRE else _expires(lifetime)
         blob = codec.pack(base.payload, id, base.created, expires)
@@ -460,7 +460,7 @@ class SessionStore(SessionBase):
             head = yield from twice(["GETRANGE", key_of(id), "0", end])
         except WrongType:
             return False
-        return bool(head) and not is_over(codec.expiry_of(head))
+        return bool(head) and not _is_over(codec.expiry_of(head))
 
     def _delete(self, id: str | None) -> Flow[None]:
         own = None if self.session_key is None else self._id()
@@ -487,7 +487,7 @@ class SessionStore(SessionBase):
         data = codec.deserialize(envelope.payload, self.serializer)
         limit = conf.MAX_LIFETIME
         too_old = limit is not None and envelope.created + limit <= time.time()
-        if too_old or is_over(envelope.expires):
+        if too_old or _is_over(envelope.expires):
             return None
         version = Version(
             envelope.payload,
@@ -568,7 +568,7 @@ Write = Callable[[str, str, bytes, bytes, int], Flow[Any]]
 
 def _swap(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
     px = str(lifetime) if conf.EXPIRE or lifetime <= 0 else ""
-    return (yield from _settled(evaluated(SWAP, old, expected, blob, px), new, blob))
+    return (yield from _settled(_evaluated(SWAP, old, expected, blob, px), new, blob))
 
 
 def _move(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
@@ -581,7 +581,7 @@ def _move(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Fl
         storing = _just(["SET", key_of(new), blob, *_px(lifetime)])
         yield from _settled(storing, new, blob)
     try:
-        reply = yield from evaluated(SWAP, old, expected, blob, "0")
+        reply = yield from _evaluated(SWAP, old, expected, blob, "0")
     except ReplyLost:
         if (yield ["EXISTS", key_of(old)]):
             yield from twice(["UNLINK", key_of(new)])
@@ -594,7 +594,7 @@ def _move(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Fl
     return reply
 
 
-def evaluated(script: Script, id: str, *arguments: str | bytes) -> Flow[Any]:
+def _evaluated(script: Script, id: str, *arguments: str | bytes) -> Flow[Any]:
     words: Command = ["1", key_of(id), *arguments]
     if script in _sent:
         try:
@@ -674,7 +674,7 @@ def _sweep_page(ids: list[str]) -> Flow[None]:
     over = [
         removal(id, head)
         for id, head in pairs
-        if isinstance(head, bytes) and is_over(codec.expiry_of(head))
+        if isinstance(head, bytes) and _is_over(codec.expiry_of(head))
     ]
     if over:
         yield from twice(tuple(over))
@@ -709,6 +709,6 @@ def _expires_at(lifetime: int) -> float:
     return time.monotonic() + lifetime / 1000
 
 
-def is_over(expires: int | None) -> bool:
+def _is_over(expires: int | None) -> bool:
     """Return True if this moment, in unix milliseconds, is past."""
     return expires is not None and expires <= time.time() * 1000
