@@ -9,6 +9,7 @@ drivers below are the only place where the colours differ.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,8 +21,20 @@ Command = list[str | bytes]
 #: by a list that holds, in their order, each reply or the error in its place.
 Trip = Command | tuple[Command, ...]
 
-#: What a flow yields: a round trip, or the seconds to pause before it goes on.
-Step = Trip | float
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    Something outside of Valkey that a flow has done for it, such as sending a signal:
+    what to call, and what to await instead. Its result is the reply.
+    """
+
+    blocking: Callable[[], Any]
+    awaiting: Callable[[], Awaitable[Any]]
+
+
+#: What a flow yields: a round trip, a call, or the seconds to pause before it goes on.
+Step = Trip | Call | float
 
 Flow = Generator[Step, Any, T]
 
@@ -41,7 +54,10 @@ def run(flow: Flow[T], execute: Callable[[Trip], Any]) -> T:
             step, value = flow.send, None
             continue
         try:
-            step, value = flow.send, execute(trip)
+            if isinstance(trip, Call):
+                step, value = flow.send, trip.blocking()
+            else:
+                step, value = flow.send, execute(trip)
         except Exception as error:  # The flow may catch it where it yielded.
             step, value = flow.throw, error
 
@@ -61,6 +77,9 @@ async def arun(flow: Flow[T], execute: Callable[[Trip], Awaitable[Any]]) -> T:
             step, value = flow.send, None
             continue
         try:
-            step, value = flow.send, await execute(trip)
+            if isinstance(trip, Call):
+                step, value = flow.send, await trip.awaiting()
+            else:
+                step, value = flow.send, await execute(trip)
         except Exception as error:  # The flow may catch it where it yielded.
             step, value = flow.throw, error

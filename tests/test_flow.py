@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from django_valkey_sessions.flow import arun, run
+from django_valkey_sessions.flow import Call, arun, run
 
 
 @pytest.fixture(params=["run", "arun"])
@@ -102,6 +102,42 @@ def test_the_result_is_what_the_flow_returns(drive, server, result):
 
     server.replies = [b"1"]
     assert drive(flow(), server) is result
+
+
+# Calls.
+
+
+def test_a_call_is_made_on_the_surface_that_drives_the_flow(server):
+    def flow(awaited):
+        call = Call(lambda: "blocking", awaited)
+        return (yield call), (yield ["GET", "a"])
+
+    async def awaited():
+        return "awaited"
+
+    async def aexecute(trip):
+        return server(trip)
+
+    server.replies = [1, 1]
+    assert run(flow(awaited), server) == ("blocking", 1)
+    assert asyncio.run(arun(flow(awaited), aexecute)) == ("awaited", 1)
+    assert server.trips == [["GET", "a"]] * 2
+
+
+def test_an_error_of_a_call_is_caught_where_the_flow_yielded(drive, server):
+    def fail():
+        raise Lost
+
+    async def afail():
+        raise Lost
+
+    def flow():
+        try:
+            yield Call(fail, afail)
+        except Lost:
+            return "caught"
+
+    assert drive(flow(), server) == "caught"
 
 
 # Errors.
