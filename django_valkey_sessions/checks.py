@@ -26,6 +26,9 @@ E022    DICTIONARY: type, or not a dictionary
 E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
+E028    USER_INDEX: type
+E029    MAX_SESSIONS_PER_USER: type
+E031    MAX_SESSIONS_PER_USER with USER_INDEX off
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -197,6 +200,15 @@ def check_lifetimes() -> Iterator[CheckMessage]:
         )
 
 
+def check_limit() -> Iterator[CheckMessage]:
+    if conf.MAX_SESSIONS_PER_USER is not None and not conf.USER_INDEX:
+        yield Error(
+            "VALKEY_SESSIONS has MAX_SESSIONS_PER_USER, and USER_INDEX is False.",
+            hint="The index tells which sessions a user has: remove one of the two.",
+            id="valkey_sessions.E031",
+        )
+
+
 def check_hash_tag() -> Iterator[CheckMessage]:
     prefix = conf.PREFIX
     if conf.CLUSTER and re.match(r"[^{]*\{[^}]+\}", prefix):
@@ -253,6 +265,7 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_options,
     check_touching,
     check_lifetimes,
+    check_limit,
     check_hash_tag,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

@@ -206,6 +206,23 @@ class Conf:
             "from 1 on.",
         )
 
+    @property
+    def USER_INDEX(self) -> bool:
+        return self._flag("USER_INDEX", True, "E028")
+
+    @property
+    def MAX_SESSIONS_PER_USER(self) -> int | None:
+        value = self._get("MAX_SESSIONS_PER_USER", None)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return value
+        raise BadSetting(
+            "E029",
+            f"MAX_SESSIONS_PER_USER in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give a whole number from 1 on, or None for no limit.",
+        )
+
     @classmethod
     def names(cls) -> list[str]:
         """Return the names of all settings."""

@@ -67,6 +67,8 @@ DEFAULTS = {
     "SEAL": True,
     "DICTIONARY": (),
     "SCAN_COUNT": 1000,
+    "USER_INDEX": True,
+    "MAX_SESSIONS_PER_USER": None,
 }
 
 
@@ -249,6 +251,12 @@ BAD = [
     ("SCAN_COUNT", 1000.0, "E023", "1000.0"),
     ("SCAN_COUNT", "1000", "E023", "'1000'"),
     ("SCAN_COUNT", None, "E023", "None"),
+    ("USER_INDEX", 1, "E028", "1"),
+    ("USER_INDEX", None, "E028", "None"),
+    ("MAX_SESSIONS_PER_USER", 0, "E029", "0"),
+    ("MAX_SESSIONS_PER_USER", True, "E029", "True"),
+    ("MAX_SESSIONS_PER_USER", 2.0, "E029", "2.0"),
+    ("MAX_SESSIONS_PER_USER", "5", "E029", "'5'"),
 ]
 
 
