@@ -7,7 +7,7 @@ their replies; its public pair, blocking and awaiting, drives it (see flow.py).
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from logging import getLogger
@@ -28,6 +28,9 @@ from .index import Entry
 from .merge import merge, same
 from .scripts import again, key_of, looked, twice
 from .signals import announce, session_created, session_ended, session_unreadable
+
+if TYPE_CHECKING:
+    from .sessions import SessionInfo
 
 logger = getLogger("django.security.SuspiciousSession")
 
@@ -196,6 +199,69 @@ class SessionStore(SessionBase):
     async def aclear_expired(cls) -> None:
         """See clear_expired()."""
         await arun(_sweep(), client.aexecute)
+
+    # All sessions, in the words of other stores. Each looks at every key of the server,
+    # a page of SCAN_COUNT at a time, which is nothing for requests. sessions.py, which
+    # does it, stands on this module: it is imported when it is needed.
+
+    @classmethod
+    def ids(cls) -> Iterator[str]:
+        """Yield the ids of all sessions, in no order, in rare cases one twice."""
+        cursor: Any = "0"
+        while cursor != b"0":
+            cursor, page = run(scan(cursor), client.execute)
+            yield from page
+
+    @classmethod
+    async def aids(cls) -> AsyncIterator[str]:
+        """See ids()."""
+        cursor: Any = "0"
+        while cursor != b"0":
+            cursor, page = await arun(scan(cursor), client.aexecute)
+            for id in page:
+                yield id
+
+    @classmethod
+    def all(cls) -> "Iterator[SessionInfo]":
+        """Yield what is known of all sessions: see ``sessions.iterate()``."""
+        from . import sessions
+
+        return sessions.iterate()
+
+    @classmethod
+    def aall(cls) -> "AsyncIterator[SessionInfo]":
+        """See all()."""
+        from . import sessions
+
+        return sessions.aiterate()
+
+    @classmethod
+    def length(cls) -> int:
+        """Return how many sessions there are: see ``sessions.count()``."""
+        from . import sessions
+
+        return sessions.count()
+
+    @classmethod
+    async def alength(cls) -> int:
+        """See length()."""
+        from . import sessions
+
+        return await sessions.acount()
+
+    @classmethod
+    def clear_all(cls) -> int:
+        """End all sessions; return how many these were: see ``sessions.clear()``."""
+        from . import sessions
+
+        return sessions.clear()
+
+    @classmethod
+    async def aclear_all(cls) -> int:
+        """See clear_all()."""
+        from . import sessions
+
+        return await sessions.aclear()
 
     # What needs no server.
 
@@ -496,10 +562,9 @@ class SessionStore(SessionBase):
         most = conf.MAX_SESSIONS_PER_USER
         if most is None or user is None or user == former:
             return
-        # Only here, because sessions.py stands on this module.
-        from .sessions import end_surplus
+        from . import sessions
 
-        yield from end_surplus(user, most, id)
+        yield from sessions.end_surplus(user, most, id)
 
     # What the flows decide with.
 
@@ -597,6 +662,7 @@ class SessionStore(SessionBase):
 
 
 # Pieces of flows.
+
 
 #: (old id, expected stamp, value, entry of the new id) -> a reply as that of SWAP.
 Write = Callable[[str, bytes, bytes, Entry], Flow[Any]]

@@ -85,7 +85,8 @@ class Write:
     key: str | bytes
     arguments: Sequence[str | bytes]
     entry: Entry
-    stamp: bytes | None = None  # The reply if it was done; None: it is in any case.
+    done: tuple[Any, ...]  # The replies that say that it was done,
+    gone: Any  # and that it was not, because there was no such session.
 
     def call(self) -> Call:
         """Return what to send to the session's node."""
@@ -108,13 +109,13 @@ class Write:
 
     def leaves(self, reply: Any) -> list[Command]:
         """Return what to send after it, in a cluster."""
-        is_done = self.stamp is None or reply is None or reply == self.stamp
-        if not (conf.CLUSTER and is_done):
+        is_gone = reply == self.gone
+        if not (conf.CLUSTER and (is_gone or reply in self.done)):
             return []
         return [
             ["ZREM", index, self.entry.id]
             for sign, index in self.entry.indexes()
-            if sign == "-" or self.entry.lifetime <= 0
+            if sign == "-" or is_gone or self.entry.lifetime <= 0
         ]
 
 
@@ -122,14 +123,14 @@ def swap(id: str, expected: bytes, blob: bytes, px: str, entry: Entry) -> Write:
     """Return what evaluates SWAP on the session with this id."""
     arguments = (expected, blob, px)
     plain = Evaluation(SWAP, [key_of(id)], arguments)
-    stamp = codec.stamp_of(blob)
-    return Write(plain, SWAP_AND_FOLLOW, key_of(id), arguments, entry, stamp)
+    done = (codec.stamp_of(blob),)
+    return Write(plain, SWAP_AND_FOLLOW, key_of(id), arguments, entry, done, None)
 
 
 def send(command: Command, entry: Entry) -> Write:
     """Return what sends a command on the session's key."""
     name, key, *words = command
-    return Write(command, SEND_AND_FOLLOW, key, (name, *words), entry)
+    return Write(command, SEND_AND_FOLLOW, key, (name, *words), entry, ("OK", 1), 0)
 
 
 def removal(id: str, user: str | None) -> Write:

@@ -61,7 +61,7 @@ local function swapped(stamp) return stamp end
 #: from KEYS[first] on: + the session belongs in, > also, and so does not before an
 #: earlier end than it has there, - it does not.
 #:
-#: An index that can't be written is no reason to fail: the answer is the error's code,
+#: An index that can't be written is no reason to fail: the answer is the error's text,
 #: or nothing. The clock is the server's, because web hosts' differ.
 _FOLLOW = """
 local function enter(index, sign)
@@ -79,17 +79,16 @@ local function leave(index)
   redis.call('ZREM', index, ARGV[1])
 end
 local function follow(first, lives)
-  local code = ''
+  local text = ''
   for n = first, #KEYS do
     local sign = string.sub(ARGV[3], n - first + 1, n - first + 1)
     local step = (lives and sign ~= '-' and tonumber(ARGV[2]) > 0) and enter or leave
     local done, problem = pcall(step, KEYS[n], sign)
     if not done then
-      problem = type(problem) == 'table' and problem.err or tostring(problem)
-      code = string.match(problem, '^%S+')
+      text = type(problem) == 'table' and problem.err or tostring(problem)
     end
   end
-  return code
+  return text
 end
 """
 

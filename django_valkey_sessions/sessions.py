@@ -299,19 +299,19 @@ def _for_user(user: str) -> Flow[list[SessionInfo]]:
 
 def _revoke_user(user: str, keep: str | None) -> Flow[int]:
     total = 0
-    # A session whose key is changed meanwhile is found at the next look.
+    # Until there are none: a session whose key is changed meanwhile is seen by none of
+    # the looks but the next one.
     for _ in range(REVOCATIONS):
-        ended = 0
         members = yield from index.members(user)
-        for ids in chunks([id for id in members if id != keep]):
+        others = [id for id in members if id != keep]
+        if not others:
+            return total
+        for ids in chunks(others):
             # Also what can't be read here: that may be otherwise elsewhere.
             found = yield from _look(user, ids)
             pairs = [(info.id, user) for info in found]
             if pairs:
-                ended += sum((yield from _removed(pairs, "revoked")))
-        if not ended:
-            return total
-        total += ended
+                total += sum((yield from _removed(pairs, "revoked")))
     raise SessionConflict(
         f"The user had new sessions each of the {REVOCATIONS} times that all of them "
         "were ended. Who logs in all the time?"
