@@ -1,0 +1,151 @@
+"""
+Whatever two processes have done with the sessions of some users, the index knows these
+sessions, and no others once it has been tidied.
+"""
+
+import contextlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from django_valkey_sessions import client, keys, sessions
+from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.conf import conf
+
+from .other_process import OtherProcess
+
+USERS = ("7", "8")
+NUMBERS = st.integers(0, 3)
+PROCESSES = st.integers(0, 1)
+
+#: (process, what it does, with which session, and what else it needs to know)
+STEPS = st.one_of(
+    st.tuples(PROCESSES, st.just("login"), NUMBERS, st.sampled_from(USERS)),
+    st.tuples(PROCESSES, st.just("become"), NUMBERS, st.sampled_from((*USERS, None))),
+    st.tuples(
+        PROCESSES,
+        st.sampled_from(
+            ("save", "save", "touch", "cycle_key", "cycle_key", "logout", "clear")
+        ),
+        NUMBERS,
+    ),
+    st.tuples(PROCESSES, st.just("open"), NUMBERS),
+    st.tuples(PROCESSES, st.just("set_expiry"), NUMBERS, st.sampled_from((50, -1))),
+    st.tuples(st.just(None), st.sampled_from(("expire", "lose", "revoke")), NUMBERS),
+    st.tuples(st.just(None), st.sampled_from(("revoke_user",)), st.sampled_from(USERS)),
+)
+HISTORIES = st.lists(STEPS, min_size=5, max_size=40)
+
+
+@pytest.fixture(params=["server", "cluster"])
+def processes(request, settings):
+    request.getfixturevalue("engine" if request.param == "server" else "clustered")
+    settings.VALKEY_SESSIONS = {
+        **settings.VALKEY_SESSIONS,
+        "TOUCH_INTERVAL": 0,
+        "MAX_SESSIONS_PER_USER": 3,
+    }
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                contextlib.closing(OtherProcess(settings.VALKEY_SESSIONS))
+            )
+            for _ in range(2)
+        ]
+
+
+def happen(processes, step, known):
+    """Let it happen, if it can; ``known`` are the last keys of the sessions."""
+    process, what, *arguments = step
+    if process is not None:
+        (number, *_), opened = arguments, processes[process].opened
+        if what == "open":
+            arguments.append(known.get(number))
+        elif what != "login" and number not in opened:
+            return
+        key = processes[process].do(what, *arguments)
+        opened.add(number)
+        known[number] = key or known.get(number)
+    elif what == "revoke_user":
+        sessions.revoke_user(*arguments)
+    elif known.get(arguments[0]):
+        id = keys.session_id(known[arguments[0]])
+        if what == "revoke":
+            sessions.revoke(id)
+        else:  # The server's own doing: it expires, or is evicted.
+            client.execute(
+                {
+                    "expire": ["PEXPIRE", keys.stored_key(conf.PREFIX, id), "0"],
+                    "lose": ["UNLINK", keys.stored_key(conf.PREFIX, id)],
+                }[what]
+            )
+
+
+def truth():
+    """Return whose sessions there are, as the sessions say."""
+    found = {user: set() for user in USERS}
+    for info in sessions.iterate():
+        if info.user_id is not None:
+            found[info.user_id].add(info.id)
+    return found
+
+
+def index():
+    """Return the same as the index says."""
+    found = {}
+    for user in USERS:
+        words = ["ZRANGE", keys.index_key(conf.PREFIX, user), "0", "-1"]
+        found[user] = {member.decode() for member in client.execute(words)}
+    return found
+
+
+def check_that_no_entry_ends_before_its_session():
+    for user, ids in index().items():
+        key = keys.index_key(conf.PREFIX, user)
+        last = 0
+        for id in ids:
+            score = float(client.execute(["ZSCORE", key, id]))
+            stored = keys.stored_key(conf.PREFIX, id)
+            ends = client.execute(["PEXPIRETIME", stored]) / 1000
+            assert ends <= score
+            last = max(last, ends)
+        if ids:
+            assert client.execute(["PEXPIRETIME", key]) / 1000 >= last
+
+
+@pytest.mark.parametrize("examples", [60])
+def test_the_index_equals_the_truth(processes, examples):
+    for process in processes:
+        process.opened = set()
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(HISTORIES)
+    def check(history):
+        SessionStore.clear_all()
+        known = {}
+        for process in processes:
+            process.opened.clear()
+        for step in history:
+            happen(processes, step, known)
+        there = truth()
+        # The harmless side: what is there is known, before anything is tidied.
+        for user in USERS:
+            assert there[user] <= index()[user]
+        SessionStore.clear_expired()
+        for user in USERS:
+            listed = {info.id for info in sessions.for_user(user)}
+            assert listed == there[user]
+            assert len(listed) <= 4
+        assert index() == there
+        check_that_no_entry_ends_before_its_session()
+        for user in USERS:
+            assert sessions.revoke_user(user) == len(there[user])
+        assert truth() == {user: set() for user in USERS}
+
+    check()
