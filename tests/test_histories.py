@@ -54,7 +54,7 @@ STEPS = [
     ),
     *((None, "revoke_user", user) for user in USERS),
 ]
-HISTORIES = st.lists(st.sampled_from(STEPS), min_size=20, max_size=40)
+HISTORIES = st.lists(st.sampled_from(STEPS), min_size=20, max_size=30)
 
 
 @pytest.fixture(params=["server", "cluster"])
@@ -140,7 +140,7 @@ def check_that_no_entry_ends_before_its_session():
         assert not ids or client.execute(["PEXPIRETIME", key]) / 1000 >= last
 
 
-@pytest.mark.parametrize("examples", [60])
+@pytest.mark.parametrize("examples", [30])
 def test_the_index_equals_the_truth(processes, examples):
     for process in processes:
         process.opened = set()
