@@ -33,7 +33,10 @@ ROOT = Path(__file__).parent.parent
 
 def names(valkey):
     """Return what the server knows its clients as."""
-    return [entry["lib-name"] for entry in valkey.client_list()]
+    entries = valkey.client_list()
+    if "lib-name" not in entries[0]:
+        pytest.skip("before 7.2 a server does not know who its clients are")
+    return [entry["lib-name"] for entry in entries]
 
 
 def ours(valkey):
@@ -256,15 +259,16 @@ def test_a_replica_alone_takes_no_sessions(own_server, location):
 # Outages.
 
 
-def test_a_server_that_is_not_there_is_said_fast_and_by_address(own_engine):
-    own_engine.kill()
+def test_a_server_that_is_not_there_is_said_fast_and_by_address(location):
+    port = servers.free_port()
+    location(f"valkey://127.0.0.1:{port}/0")
     started = time.monotonic()
     with pytest.raises(SessionStoreUnavailable) as caught:
         new_session(a=1)
     assert time.monotonic() - started < 1.5
     assert str(caught.value) == (
-        f"Valkey at 127.0.0.1:{own_engine.port} refuses connections. Is it running, "
-        "and is LOCATION in VALKEY_SESSIONS right?"
+        f"Valkey at 127.0.0.1:{port} refuses connections. Is it running, and is "
+        "LOCATION in VALKEY_SESSIONS right?"
     )
 
 
