@@ -6,6 +6,7 @@ Real servers for the tests, as processes of this machine or as containers:
     containers    a server as a container
     server        what tests do with a server, however it runs
     suite         the server that most tests share
+    image         an image, where none can be got
     topologies    several servers that belong together
     certificates  what TLS needs
     sites         the demo site, served as sites are
@@ -13,6 +14,7 @@ Real servers for the tests, as processes of this machine or as containers:
 
 from .certificates import Certificates as Certificates
 from .choice import NoBackend as NoBackend
+from .choice import backend as backend
 from .choice import close as close
 from .server import NotStarted as NotStarted
 from .server import Server as Server

@@ -67,7 +67,7 @@ class Server:
         """Start the server, on the port and in the folder it had before."""
         self._place.start(self._words())
         with contextlib.suppress(TimeoutError):
-            wait_until(lambda: self._place.ended() or self._is_up(), timeout=10)
+            wait_until(lambda: self._place.ended() or self.is_up(), timeout=10)
             if not self._place.ended():
                 return
         raise NotStarted(self._place.log())
@@ -86,7 +86,7 @@ class Server:
         common = ["--dir", folder, *ports, *self._place.options(), *words]
         return [*first, *common, *guard, *own]
 
-    def _is_up(self) -> bool:
+    def is_up(self) -> bool:
         try:
             with self.connect() as connection:
                 return self._place.is_it(connection.info("server")["process_id"])
