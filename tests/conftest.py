@@ -24,12 +24,16 @@ _report = ""
 def pytest_configure(config: pytest.Config) -> None:
     global _server, _report
     if not config.option.collectonly:
-        _server, _report = servers.suite_server()
+        try:
+            _server, _report = servers.suite_server()
+        except servers.NoBackend as error:
+            pytest.exit(f"No server for the tests: {error}", 2)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _server is not None:
         _server.close()
+    servers.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -33,7 +33,10 @@ ROOT = Path(__file__).parent.parent
 
 def names(valkey):
     """Return what the server knows its clients as."""
-    return [entry["lib-name"] for entry in valkey.client_list()]
+    entries = valkey.client_list()
+    if "lib-name" not in entries[0]:
+        pytest.skip("before 7.2 a server does not know who its clients are")
+    return [entry["lib-name"] for entry in entries]
 
 
 def ours(valkey):
@@ -111,6 +114,8 @@ def location(settings):
 
 
 def test_unix_socket(own_server, location):
+    if own_server.socket is None:
+        pytest.skip("the unix socket of a container can't be reached from outside")
     location(f"unix://{own_server.socket}")
     assert SessionStore(new_session(a=1).session_key)["a"] == 1
 
@@ -254,15 +259,16 @@ def test_a_replica_alone_takes_no_sessions(own_server, location):
 # Outages.
 
 
-def test_a_server_that_is_not_there_is_said_fast_and_by_address(own_engine):
-    own_engine.kill()
+def test_a_server_that_is_not_there_is_said_fast_and_by_address(location):
+    port = servers.free_port()
+    location(f"valkey://127.0.0.1:{port}/0")
     started = time.monotonic()
     with pytest.raises(SessionStoreUnavailable) as caught:
         new_session(a=1)
     assert time.monotonic() - started < 1.5
     assert str(caught.value) == (
-        f"Valkey at 127.0.0.1:{own_engine.port} refuses connections. Is it running, "
-        "and is LOCATION in VALKEY_SESSIONS right?"
+        f"Valkey at 127.0.0.1:{port} refuses connections. Is it running, and is "
+        "LOCATION in VALKEY_SESSIONS right?"
     )
 
 
@@ -598,18 +604,30 @@ def test_where_threads_can_not_be_seen_what_was_done_before_the_fork_decides(
 # Forks.
 
 
-def run_script(script, **environment):
-    """Run a script of its own process; return what it prints."""
+def run_script(script, at_a_word=None, **environment):
+    """
+    Run a script in a process of its own; return what it prints. When it waits for a
+    word, do this and give it one.
+    """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
         env={**os.environ, "PYTHONPATH": path, **environment},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    printed = ""
+    if at_a_word is not None:
+        for line in process.stdout:
+            if line == "waiting\n":
+                break
+            printed += line
+        at_a_word()
+    rest, errors = process.communicate("a word\n", timeout=60)
+    assert process.returncode == 0, errors
+    return (printed + rest).split()
 
 
 PREAMBLE = """
@@ -642,6 +660,10 @@ def new_session():
     session["a"] = 1
     session.save()
     return session.session_key
+
+def wait_for_a_word():
+    print("waiting", flush=True)
+    sys.stdin.readline()
 """
 
 
@@ -657,11 +679,10 @@ def test_a_child_uses_a_connection_of_its_own(own_server):
 def test_a_child_of_a_parent_that_ran_a_command_does_not_hang(own_server):
     script = PREAMBLE + textwrap.dedent("""
         key = new_session()
-        server = int(os.environ["SERVER"])
 
         def work():
             print(SessionStore(key)["a"])
-            os.kill(server, signal.SIGKILL)
+            wait_for_a_word()
             started = time.monotonic()
             try:
                 SessionStore(key).load()
@@ -670,7 +691,7 @@ def test_a_child_of_a_parent_that_ran_a_command_does_not_hang(own_server):
 
         in_child(work)
     """)
-    printed = run_script(script, LOCATION=own_server.url, SERVER=str(own_server.pid))
+    printed = run_script(script, own_server.kill, LOCATION=own_server.url)
     assert printed == ["1", "error", "True"]
 
 
@@ -694,12 +715,12 @@ def test_a_child_of_such_a_parent_says_so_once(own_server):
 def test_forking_while_the_server_is_down_takes_no_time(own_server):
     script = PREAMBLE + textwrap.dedent("""
         key = new_session()
-        os.kill(int(os.environ["SERVER"]), signal.SIGKILL)
+        wait_for_a_word()
         time.sleep(0.2)
         started = time.monotonic()
         in_child(lambda: print(time.monotonic() - started < 1))
     """)
-    printed = run_script(script, LOCATION=own_server.url, SERVER=str(own_server.pid))
+    printed = run_script(script, own_server.kill, LOCATION=own_server.url)
     assert printed == ["True"]
 
 
