@@ -8,7 +8,7 @@ their replies; its public pair, blocking and awaiting, drives it (see flow.py).
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from logging import getLogger
@@ -18,7 +18,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.views.decorators.debug import sensitive_variables
 
-from . import client, codec, keys
+from . import client, codec, keys, previous
 from .client import ScriptMissing, WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
@@ -28,8 +28,9 @@ from .exceptions import (
     SessionConflict,
     SessionStoreUnavailable,
 )
-from .flow import Command, Flow, Trip, arun, run
+from .flow import Call, Command, Flow, Trip, arun, run
 from .merge import merge, same
+from .previous import Engine, Found, Missed
 
 logger = getLogger("django.security.SuspiciousSession")
 
@@ -73,6 +74,26 @@ else
   redis.call('UNLINK', KEYS[1])
 end
 return string.sub(ARGV[2], 7, 18)
+""")
+
+#: Store ARGV[1], a session of the previous engine, at KEYS[1], to expire after ARGV[2]
+#: milliseconds (none: never); and for ARGV[3] milliseconds take note of that at
+#: KEYS[2]. Unless the note is there already: then it was moved before, and if it is not
+#: here any more, it has ended, and never comes back from over there.
+#:
+#: The answer is the stamp of ARGV[1] if it was stored, else what is stored; and empty
+#: if that is no string.
+ADOPT = Script("""
+local here = redis.pcall('GET', KEYS[1])
+if type(here) == 'table' then return '' end
+if here or redis.call('EXISTS', KEYS[2]) == 1 then return here end
+if ARGV[2] == '' then
+  redis.call('SET', KEYS[1], ARGV[1])
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
+return string.sub(ARGV[1], 7, 18)
 """)
 
 #: The scripts that this process has sent in full, which is how the server learns them.
@@ -201,25 +222,33 @@ class SessionStore(SessionBase):
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
         """Return True if there is a session with this key."""
-        return run(self._exists(_id_of(session_key or None)), client.execute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return run(self._exists(_id_of(session_key), reading), client.execute)
 
     @sensitive_variables("session_key")
     async def aexists(self, session_key: str | None) -> bool:
         """See exists()."""
-        return await arun(self._exists(_id_of(session_key or None)), client.aexecute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return await arun(self._exists(_id_of(session_key), reading), client.aexecute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     def delete(self, session_key: str | None = None) -> None:
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error.
         """
-        run(self._delete(_id_of(session_key)), client.execute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        run(self._delete(_id_of(session_key), ending), client.execute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     async def adelete(self, session_key: str | None = None) -> None:
         """See delete()."""
-        await arun(self._delete(_id_of(session_key)), client.aexecute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        await arun(self._delete(_id_of(session_key), ending), client.aexecute)
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -256,6 +285,8 @@ class SessionStore(SessionBase):
         id = self._id()
         with self._outage.remembered():
             blob, expires_at = yield from self._fetch(id)
+            if blob is None:
+                blob = yield from self._move_in(id)
             found = yield from self._opened(blob, id)
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
@@ -308,10 +339,32 @@ class SessionStore(SessionBase):
                 "Valkey's replies do not belong to the requests that they reach."
             ) from None
 
+    def _move_in(self, id: str) -> Flow[Any]:
+        """
+        Move the session here if only the previous engine has it. Return the value that
+        is stored then; None if there is no session.
+        """
+        engine = previous.in_use()
+        if engine is None:
+            return None
+        moved, blob = yield from twice(
+            (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
+        )
+        if moved:
+            return blob  # Moved by another request just now, if it is here.
+        found = yield previous.reading(engine, cast(str, self.session_key))
+        if isinstance(found, Missed):
+            return None
+        one = arrival(found, codec.serialize(found.data, self.serializer))
+        ((value, _),) = yield from adopt(engine, [one])
+        return value
+
     def _save(self, must_create: bool) -> Flow[None]:
         if self.session_key is None:
             raise UpdateError  # It was gone when its data were loaded just now.
         id, payload = self._id(), self._payload()
+        if self._base is None and not must_create:  # It may never have been loaded.
+            yield from self._move_in(id)
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
@@ -408,11 +461,15 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             yield from self._create()
             return
+        id = self._id()
+        if self._base is None:  # It may never have been loaded.
+            yield from self._move_in(id)
+        yield from _end_over_there(id, _over_there(previous.ending, self.session_key))
         self._next_key = self._get_new_session_key()
         self.modified = True
         try:
             new = keys.session_id(self._next_key)
-            yield from self._replace(self._id(), new, _move)
+            yield from self._replace(id, new, _move)
         except UpdateError:
             # Another request has ended the session. Under a new key it would be
             # revived; with the old one, the next save says what has happened.
@@ -450,9 +507,19 @@ class SessionStore(SessionBase):
         # Another value is there: whoever has saved it has refreshed the session.
         return reply is not None and lifetime > 0
 
-    def _exists(self, id: str | None) -> Flow[bool]:
+    def _exists(self, id: str | None, reading: Call | None = None) -> Flow[bool]:
         if id is None:
             return False
+        if (yield from self._exists_here(id)):
+            return True
+        if reading is None:
+            return False
+        moved = yield from twice(["EXISTS", moved_key_of(id)])
+        if moved:  # Perhaps by another request just now.
+            return (yield from self._exists_here(id))
+        return isinstance((yield reading), Found)
+
+    def _exists_here(self, id: str) -> Flow[bool]:
         if conf.EXPIRE:
             return bool((yield from twice(["EXISTS", key_of(id)])))
         end = str(codec.HEAD_SIZE - 1)
@@ -462,12 +529,13 @@ class SessionStore(SessionBase):
             return False
         return bool(head) and not _is_over(codec.expiry_of(head))
 
-    def _delete(self, id: str | None) -> Flow[None]:
+    def _delete(self, id: str | None, ending: Call | None = None) -> Flow[None]:
         own = None if self.session_key is None else self._id()
         if id is None or id == own:
             id = own
             self._base = self._expires_at = None
         if id is not None:
+            yield from _end_over_there(id, ending)
             yield from twice(["UNLINK", key_of(id)])
 
     # What the flows decide with.
@@ -658,6 +726,114 @@ def removal(id: str, head: bytes) -> Command:
     return ["EVAL", SWAP, "1", key_of(id), codec.stamp_of(head), head, "0"]
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A session of the previous engine, as it is to be stored."""
+
+    found: Found
+    blob: bytes = field(repr=False)
+    lifetime: int  # Milliseconds.
+
+
+def arrival(found: Found, payload: bytes) -> Arrival:
+    """Prepare the session with this payload."""
+    seconds = found.lifetime
+    if conf.MAX_LIFETIME is not None:
+        seconds = min(seconds, conf.MAX_LIFETIME)
+    lifetime = int(seconds * 1000)
+    expires = None if conf.EXPIRE else _expires(lifetime)
+    blob = codec.pack(payload, found.id, int(time.time()), expires)
+    return Arrival(found, blob, lifetime)
+
+
+def adopt(engine: Engine, arrivals: Sequence[Arrival]) -> Flow[list[tuple[Any, bool]]]:
+    """
+    Store sessions of the previous engine, together. Return for each the value that is
+    stored then, None if it has ended, and True if it was stored just now.
+    """
+    replies = yield from twice(tuple(map(_adopting, arrivals)))
+    pairs = list(zip(arrivals, replies, strict=True))
+    stored = {one.found.id: one.found for one, reply in pairs if _is_of(one, reply)}
+    ended = yield from _end_what_ended(engine, stored)
+    states: list[tuple[Any, bool]] = []
+    for one, reply in pairs:
+        if one.found.id in ended:
+            states.append((None, False))
+        elif one.found.id in stored:
+            states.append((one.blob, True))
+        else:
+            states.append((NO_STRING if reply == b"" else reply, False))
+    return states
+
+
+def _adopting(one: Arrival) -> Command:
+    id, lifetime = one.found.id, str(one.lifetime) if conf.EXPIRE else ""
+    words: Command = ["2", key_of(id), moved_key_of(id), one.blob, lifetime]
+    return ["EVAL", ADOPT, *words, _note(one.found.lifetime)]
+
+
+def _end_what_ended(engine: Engine, stored: dict[str, Found]) -> Flow[set[str]]:
+    """
+    Of the sessions that were stored just now, end those that the previous engine does
+    not have any more: who has logged out over there meanwhile stays logged out.
+    """
+    if not stored:
+        return set()
+    still: set[str] = yield previous.looking_again(engine, list(stored.values()))
+    ended = stored.keys() - still
+    if ended:
+        yield from twice(tuple(["UNLINK", key_of(id)] for id in ended))
+    return ended
+
+
+def adoptable(ids: Sequence[str]) -> Flow[list[tuple[Any, bool]]]:
+    """Return for each of the sessions what adopt() would, but store nothing."""
+    commands: list[Command] = []
+    for id in ids:
+        commands += [["EXISTS", key_of(id)], ["EXISTS", moved_key_of(id)]]
+    replies = yield from twice(tuple(commands))
+    pairs = zip(replies[::2], replies[1::2], strict=True)
+    return [(here or None, not here and not moved) for here, moved in pairs]
+
+
+def _is_of(one: Arrival, reply: Any) -> bool:
+    """Return True if the reply of ADOPT says that this one is stored."""
+    stamp = codec.stamp_of(one.blob)
+    # After a lost reply it is sent again, and then finds what it stored itself.
+    return isinstance(reply, bytes) and stamp in (reply, codec.stamp_of(reply))
+
+
+def _end_over_there(id: str, ending: Call | None) -> Flow[None]:
+    """
+    End the session in the previous engine, and take note of that: a request that has
+    read it there a moment ago may be about to store it here.
+    """
+    if ending is None:
+        return
+    left = yield ending
+    if left:
+        yield from twice(["SET", moved_key_of(id), "", "PX", _note(left)])
+
+
+def _note(lifetime: float) -> str:
+    """
+    Return for how many milliseconds it is noted that a session was moved, which could
+    live for so many seconds: as long as it may come back. Hosts with the old settings
+    may still prolong it over there, and each time for the age of its cookie.
+    """
+    return str(int((lifetime + settings.SESSION_COOKIE_AGE) * 1000))
+
+
+def _over_there(
+    what: Callable[[Engine, str], Call], session_key: str | None
+) -> Call | None:
+    """Return what is to be done with the session in the previous engine, if any."""
+    engine = previous.in_use()
+    if engine is None or session_key is None:
+        return None
+    return what(engine, session_key)
+
+
 def _sweep() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
@@ -683,6 +859,11 @@ def _sweep_page(ids: list[str]) -> Flow[None]:
 def key_of(id: str) -> str:
     """Return the key under which Valkey holds the session with this id."""
     return keys.stored_key(conf.PREFIX, id)
+
+
+def moved_key_of(id: str) -> str:
+    """Return the key under which Valkey notes that the session was moved here."""
+    return keys.moved_key(conf.PREFIX, id)
 
 
 def _id_of(session_key: str | None) -> str | None:

@@ -26,6 +26,10 @@ E022    DICTIONARY: type, or not a dictionary
 E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
+E030    PREVIOUS_ENGINE: type
+E031    PREVIOUS_ENGINE: not a session engine, or can't be imported
+E032    PREVIOUS_ENGINE: this engine
+E033    PREVIOUS_ENGINE: its app is not installed
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -208,6 +212,22 @@ def check_hash_tag() -> Iterator[CheckMessage]:
         )
 
 
+def check_previous_engine() -> Iterator[CheckMessage]:
+    model: Callable[[], Any] | None
+    model = getattr(conf.PREVIOUS_ENGINE, "get_model_class", None)
+    if model is None:
+        return
+    try:
+        model()
+    except RuntimeError as error:  # So says Django of models without an app.
+        yield Error(
+            f"PREVIOUS_ENGINE in VALKEY_SESSIONS has no table: {error}",
+            hint="Leave 'django.contrib.sessions' in INSTALLED_APPS for as long as "
+            "sessions are moved from its table.",
+            id="valkey_sessions.E033",
+        )
+
+
 # Deployment.
 
 
@@ -254,5 +274,6 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_touching,
     check_lifetimes,
     check_hash_tag,
+    check_previous_engine,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

@@ -67,6 +67,7 @@ DEFAULTS = {
     "SEAL": True,
     "DICTIONARY": (),
     "SCAN_COUNT": 1000,
+    "PREVIOUS_ENGINE": None,
 }
 
 
