@@ -36,20 +36,21 @@ class Postgres:
             capture_output=True,
             **options,
         )
-        self._child = Child(
-            [
-                *(find("postgres"), "-D", str(data), "-p", str(self.port)),
-                *("-c", f"listen_addresses={HOST}", "-c", "fsync=off"),
-                *("-c", "unix_socket_directories=", "-c", "log_destination=stderr"),
-            ],
-            stdout=(self.folder / "log").open("wb"),
-            stderr=subprocess.STDOUT,
-            **options,
-        )
+        with (self.folder / "log").open("wb") as log:
+            self._child = Child(
+                [
+                    *(find("postgres"), "-D", str(data), "-p", str(self.port)),
+                    *("-c", f"listen_addresses={HOST}", "-c", "fsync=off"),
+                    *("-c", "unix_socket_directories="),
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **options,
+            )
         wait_until(lambda: self._child.ended() or self._is_up())
         if self._child.ended():
-            log = (self.folder / "log").read_text()
-            raise RuntimeError(f"PostgreSQL does not start:\n{log}")
+            said = (self.folder / "log").read_text()
+            raise RuntimeError(f"PostgreSQL does not start:\n{said}")
 
     def _is_up(self) -> bool:
         try:
