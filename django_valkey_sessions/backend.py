@@ -7,7 +7,7 @@ their replies; its public pair, blocking and awaiting, drives it (see flow.py).
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from logging import getLogger
@@ -18,15 +18,25 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
 
-from . import client, codec, index, keys
+from . import client, codec, index, keys, previous
 from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
-from .flow import Command, Flow, arun, run
+from .flow import Call, Command, Flow, arun, run
 from .index import Entry
 from .merge import merge, same
-from .scripts import again, key_of, looked, twice
+from .previous import Engine, Found, Missed
+from .scripts import (
+    ADOPT,
+    Evaluation,
+    again,
+    key_of,
+    looked,
+    raise_first,
+    together,
+    twice,
+)
 from .signals import announce, session_created, session_ended, session_unreadable
 
 if TYPE_CHECKING:
@@ -167,25 +177,33 @@ class SessionStore(SessionBase):
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
         """Return True if there is a session with this key."""
-        return run(self._exists(_id_of(session_key or None)), client.execute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return run(self._exists(_id_of(session_key), reading), client.execute)
 
     @sensitive_variables("session_key")
     async def aexists(self, session_key: str | None) -> bool:
         """See exists()."""
-        return await arun(self._exists(_id_of(session_key or None)), client.aexecute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return await arun(self._exists(_id_of(session_key), reading), client.aexecute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     def delete(self, session_key: str | None = None) -> None:
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error.
         """
-        run(self._delete(_id_of(session_key)), client.execute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        run(self._delete(_id_of(session_key), ending), client.execute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     async def adelete(self, session_key: str | None = None) -> None:
         """See delete()."""
-        await arun(self._delete(_id_of(session_key)), client.aexecute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        await arun(self._delete(_id_of(session_key), ending), client.aexecute)
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -295,6 +313,8 @@ class SessionStore(SessionBase):
         id = self._id()
         with self._outage.remembered():
             blob, expires_at = yield from self._fetch(id)
+            if blob is None:
+                blob = yield from self._move_in(id)
             found = yield from self._opened(blob, id)
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
@@ -363,10 +383,32 @@ class SessionStore(SessionBase):
                 "Valkey's replies do not belong to the requests that they reach."
             ) from None
 
+    def _move_in(self, id: str) -> Flow[Any]:
+        """
+        Move the session here if only the previous engine has it. Return the value that
+        is stored then; None if there is no session.
+        """
+        engine = previous.in_use()
+        if engine is None:
+            return None
+        moved, blob = yield from twice(
+            (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
+        )
+        if moved:
+            return blob  # Moved by another request just now, if it is here.
+        found = yield previous.reading(engine, cast(str, self.session_key))
+        if isinstance(found, Missed):
+            return None
+        one = arrival(found, codec.serialize(found.data, self.serializer))
+        ((value, _),) = yield from adopt(engine, [one])
+        return value
+
     def _save(self, must_create: bool) -> Flow[None]:
         if self.session_key is None:
             raise UpdateError  # It was gone when its data were loaded just now.
         id, payload = self._id(), self._payload()
+        if self._base is None and not must_create:  # It may never have been loaded.
+            yield from self._move_in(id)
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
@@ -474,19 +516,23 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             yield from self._create()
             return
+        id = self._id()
+        if self._base is None:  # It may never have been loaded.
+            yield from self._move_in(id)
+        yield from _end_over_there(id, _over_there(previous.ending, self.session_key))
         self._next_key = self._get_new_session_key()
         self.modified = True
         try:
             new = keys.session_id(self._next_key)
-            stored = yield from self._replace(self._id(), new, _move)
+            stored = yield from self._replace(id, new, _move)
         except UpdateError:
             # Another request has ended the session. Under a new key it would be
             # revived; with the old one, the next save says what has happened.
             return
-        previous, self._session_key = self._id(), self._next_key
+        before, self._session_key = id, self._next_key
         if stored:
             yield from self._announce(
-                session_created, new, self._former(), previous_id=previous
+                session_created, new, self._former(), previous_id=before
             )
 
     def _touch(self) -> Flow[bool]:
@@ -523,9 +569,19 @@ class SessionStore(SessionBase):
         # Another value is there: whoever has saved it has refreshed the session.
         return reply is not None and lifetime > 0
 
-    def _exists(self, id: str | None) -> Flow[bool]:
+    def _exists(self, id: str | None, reading: Call | None = None) -> Flow[bool]:
         if id is None:
             return False
+        if (yield from self._exists_here(id)):
+            return True
+        if reading is None:
+            return False
+        moved = yield from twice(["EXISTS", moved_key_of(id)])
+        if moved:  # Perhaps by another request just now.
+            return (yield from self._exists_here(id))
+        return isinstance((yield reading), Found)
+
+    def _exists_here(self, id: str) -> Flow[bool]:
         if conf.EXPIRE:
             return bool((yield from twice(["EXISTS", key_of(id)])))
         end = str(codec.HEAD_SIZE - 1)
@@ -535,7 +591,7 @@ class SessionStore(SessionBase):
             return False
         return bool(head) and not _is_over(codec.expiry_of(head))
 
-    def _delete(self, id: str | None) -> Flow[None]:
+    def _delete(self, id: str | None, ending: Call | None = None) -> Flow[None]:
         own = None if self.session_key is None else self._id()
         user = None
         if id is None or id == own:
@@ -543,6 +599,7 @@ class SessionStore(SessionBase):
             self._base = self._expires_at = None
         if id is None:
             return
+        yield from _end_over_there(id, ending)
         removing = index.removal(id, user)
         if (yield from again(lambda: index.written(removing))):
             yield from self._ended(id, user, "logout")
@@ -741,6 +798,132 @@ def swap_out(id: str, head: bytes, user: str | None = None) -> index.Write:
     return index.swap(id, codec.stamp_of(head), head, "0", Entry(id, 0, None, user))
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A session of the previous engine, as it is to be stored."""
+
+    found: Found
+    blob: bytes = field(repr=False)
+    lifetime: int  # Milliseconds.
+
+
+def arrival(found: Found, payload: bytes) -> Arrival:
+    """Prepare the session with this payload."""
+    seconds = found.lifetime
+    if conf.MAX_LIFETIME is not None:
+        seconds = min(seconds, conf.MAX_LIFETIME)
+    lifetime = int(seconds * 1000)
+    expires = None if conf.EXPIRE else _expires(lifetime)
+    blob = codec.pack(payload, found.id, int(time.time()), expires)
+    return Arrival(found, blob, lifetime)
+
+
+def adopt(engine: Engine, arrivals: Sequence[Arrival]) -> Flow[list[tuple[Any, bool]]]:
+    """
+    Store sessions of the previous engine, together. Return for each the value that is
+    stored then, None if it has ended, and True if it was stored just now.
+    """
+    replies = yield from again(lambda: _adopted(arrivals))
+    pairs = list(zip(arrivals, replies, strict=True))
+    stored = {one.found.id: one.found for one, reply in pairs if _is_of(one, reply)}
+    ended = yield from _end_what_ended(engine, stored)
+    states: list[tuple[Any, bool]] = []
+    for one, reply in pairs:
+        if one.found.id in ended:
+            states.append((None, False))
+        elif one.found.id in stored:
+            states.append((one.blob, True))
+        else:
+            states.append((NO_STRING if reply == b"" else reply, False))
+    return states
+
+
+def _adopted(arrivals: Sequence[Arrival]) -> Flow[list[Any]]:
+    """Store them, and their entries in the indexes of their users beside them."""
+    entries = [
+        Entry(one.found.id, one.lifetime, user_of(one.found.data)) for one in arrivals
+    ]
+    entering = index.entering(entries)
+    replies = yield from together([*map(_adopting, arrivals), *entering])
+    adopted = replies[: len(arrivals)]
+    raise_first(adopted)
+    index.note(replies[len(arrivals) :])
+    return adopted
+
+
+def _adopting(one: Arrival) -> Evaluation:
+    id, lifetime = one.found.id, str(one.lifetime) if conf.EXPIRE else ""
+    words = (one.blob, lifetime, _note(one.found.lifetime))
+    return Evaluation(ADOPT, [key_of(id), moved_key_of(id)], words)
+
+
+def _end_what_ended(engine: Engine, stored: dict[str, Found]) -> Flow[set[str]]:
+    """
+    Of the sessions that were stored just now, end those that the previous engine does
+    not have any more: who has logged out over there meanwhile stays logged out.
+    """
+    if not stored:
+        return set()
+    still: set[str] = yield previous.looking_again(engine, list(stored.values()))
+    ended = stored.keys() - still
+    if ended:
+        removals = [
+            index.removal(id, user_of(found.data))
+            for id, found in stored.items()
+            if id in ended
+        ]
+        yield from again(lambda: index.all_written(removals))
+    return ended
+
+
+def adoptable(ids: Sequence[str]) -> Flow[list[tuple[Any, bool]]]:
+    """Return for each of the sessions what adopt() would, but store nothing."""
+    commands: list[Command] = []
+    for id in ids:
+        commands += [["EXISTS", key_of(id)], ["EXISTS", moved_key_of(id)]]
+    replies = yield from twice(tuple(commands))
+    pairs = zip(replies[::2], replies[1::2], strict=True)
+    return [(here or None, not here and not moved) for here, moved in pairs]
+
+
+def _is_of(one: Arrival, reply: Any) -> bool:
+    """Return True if the reply of ADOPT says that this one is stored."""
+    stamp = codec.stamp_of(one.blob)
+    # After a lost reply it is sent again, and then finds what it stored itself.
+    return isinstance(reply, bytes) and stamp in (reply, codec.stamp_of(reply))
+
+
+def _end_over_there(id: str, ending: Call | None) -> Flow[None]:
+    """
+    End the session in the previous engine, and take note of that: a request that has
+    read it there a moment ago may be about to store it here.
+    """
+    if ending is None:
+        return
+    left = yield ending
+    if left:
+        yield from twice(["SET", moved_key_of(id), "", "PX", _note(left)])
+
+
+def _note(lifetime: float) -> str:
+    """
+    Return for how many milliseconds it is noted that a session was moved, which could
+    live for so many seconds: as long as it may come back. Hosts with the old settings
+    may still prolong it over there, and each time for the age of its cookie.
+    """
+    return str(int((lifetime + settings.SESSION_COOKIE_AGE) * 1000))
+
+
+def _over_there(
+    what: Callable[[Engine, str], Call], session_key: str | None
+) -> Call | None:
+    """Return what is to be done with the session in the previous engine, if any."""
+    engine = previous.in_use()
+    if engine is None or session_key is None:
+        return None
+    return what(engine, session_key)
+
+
 def _sweep() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
@@ -770,6 +953,11 @@ def tidy_indexes() -> Flow[None]:
         users = [u for key in names if (u := keys.indexed_user(conf.PREFIX, key))]
         if users:
             yield from index.tidy(users)
+
+
+def moved_key_of(id: str) -> str:
+    """Return the key under which Valkey notes that the session was moved here."""
+    return keys.moved_key(conf.PREFIX, id)
 
 
 def _id_of(session_key: str | None) -> str | None:

@@ -28,7 +28,11 @@ E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
 E028    USER_INDEX: type
 E029    MAX_SESSIONS_PER_USER: type
-E031    MAX_SESSIONS_PER_USER with USER_INDEX off
+E030    PREVIOUS_ENGINE: type
+E031    PREVIOUS_ENGINE: not a session engine, or can't be imported
+E032    PREVIOUS_ENGINE: this engine
+E033    PREVIOUS_ENGINE: its app is not installed
+E034    MAX_SESSIONS_PER_USER with USER_INDEX off
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -205,7 +209,7 @@ def check_limit() -> Iterator[CheckMessage]:
         yield Error(
             "VALKEY_SESSIONS has MAX_SESSIONS_PER_USER, and USER_INDEX is False.",
             hint="The index tells which sessions a user has: remove one of the two.",
-            id="valkey_sessions.E031",
+            id="valkey_sessions.E034",
         )
 
 
@@ -217,6 +221,22 @@ def check_hash_tag() -> Iterator[CheckMessage]:
             f"PREFIX in VALKEY_SESSIONS is {prefix!r}, and CLUSTER is True.",
             "The braces are a hash tag, which puts every session on the same node of "
             "the cluster: leave them out.",
+        )
+
+
+def check_previous_engine() -> Iterator[CheckMessage]:
+    model: Callable[[], Any] | None
+    model = getattr(conf.PREVIOUS_ENGINE, "get_model_class", None)
+    if model is None:
+        return
+    try:
+        model()
+    except RuntimeError as error:  # So says Django of models without an app.
+        yield Error(
+            f"PREVIOUS_ENGINE in VALKEY_SESSIONS has no table: {error}",
+            hint="Leave 'django.contrib.sessions' in INSTALLED_APPS for as long as "
+            "sessions are moved from its table.",
+            id="valkey_sessions.E033",
         )
 
 
@@ -267,5 +287,6 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_lifetimes,
     check_limit,
     check_hash_tag,
+    check_previous_engine,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

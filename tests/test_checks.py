@@ -105,7 +105,7 @@ DESERVED = [
     ("E025", {"CLIENT": client, "ASYNC": "native"}, {}),
     ("E028", {"USER_INDEX": 0}, {}),
     ("E029", {"MAX_SESSIONS_PER_USER": 0}, {}),
-    ("E031", {"MAX_SESSIONS_PER_USER": 5, "USER_INDEX": False}, {}),
+    ("E034", {"MAX_SESSIONS_PER_USER": 5, "USER_INDEX": False}, {}),
     ("W001", {"LOCATION": "valkey://cache.example"}, {}),
     ("W001", {"LOCATION": "valkey://10.0.0.1"}, {}),
     ("W001", {"LOCATION": "valkey://[2001:db8::1]"}, {}),

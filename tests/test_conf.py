@@ -69,6 +69,7 @@ DEFAULTS = {
     "SCAN_COUNT": 1000,
     "USER_INDEX": True,
     "MAX_SESSIONS_PER_USER": None,
+    "PREVIOUS_ENGINE": None,
 }
 
 
