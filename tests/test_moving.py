@@ -21,6 +21,7 @@ from django.views.debug import ExceptionReporter
 from django_valkey_sessions import backend, client, keys, previous, sessions
 from django_valkey_sessions.backend import ADOPT, SessionStore
 from django_valkey_sessions.flow import Call
+from django_valkey_sessions.moving import move
 
 from . import servers
 from .test_project import at_once, logged_in
@@ -556,6 +557,27 @@ def test_a_value_that_somebody_else_puts_there_is_no_session(call, old, valkey, 
 
     assert stepping(SessionStore(session_key)._load(), put) == {}
     assert valkey.lrange(engine + id_of(session_key), 0, -1) == [b"x"]
+
+
+def test_a_cluster_takes_sessions_over_and_ends_them(clustered, move_from, call):
+    old = move_from("db")
+    session_keys = [old.create(number=n) for n in range(20)]  # Some on every node.
+    for number, session_key in enumerate(session_keys):
+        assert call(SessionStore(), "exists", session_key) is True
+        assert items(call, session_key) == {"number": number}
+        assert sessions.revoke(id_of(session_key))
+        assert items(call, session_key) == {}
+    assert all(map(old.has, session_keys))
+
+
+def test_a_cluster_takes_pages_of_sessions_over(clustered, move_from):
+    old = move_from("db")
+    for number in range(20):
+        old.create(number=number)
+    engine = previous.in_use()
+    assert [one.what for one in move(engine, dry_run=True)] == ["moved"] * 20
+    assert [one.what for one in move(engine)] == ["moved"] * 20
+    assert [one.what for one in move(engine)] == ["here"] * 20
 
 
 # Failures.
