@@ -197,6 +197,28 @@ def test_only_a_miss_asks_the_previous_engine(call, old, monkeypatch):
     assert call(SessionStore(), "exists", session.session_key) is True
 
 
+def test_moving_is_two_round_trips_once(call, old):
+    session_key = old.create(a=1)
+    with client.record() as first:
+        items(call, session_key)
+    with client.record() as second:
+        items(call, session_key)
+    assert first == [("GET",), ("EXISTS", "GET"), ("EVAL",)]
+    assert second == [("GET",)]
+
+
+def test_a_session_that_began_here_leaves_nothing_when_it_ends(
+    call, old, valkey, engine
+):
+    session = SessionStore()
+    call(session, "update", {"a": 1})
+    call(session, "save")
+    with client.record() as trips:
+        call(session, "flush")
+    assert trips == [("UNLINK",)]
+    assert list(valkey.scan_iter(f"{engine}*")) == []
+
+
 def test_a_session_that_nobody_has_is_no_session(call, old, valkey, engine):
     session = SessionStore("0123456789abcdefghijklmnopqrstuv")
     assert dict(call(session, "items")) == {}
@@ -750,3 +772,26 @@ def test_a_site_is_deployed_and_nobody_notices(hosts, kind, own_server):
         visitor = Visitor(port)
         visitor.cookies = cookies
         assert visitor.get("/data/").json()["user"] != "demo"
+
+
+def test_while_some_hosts_are_old_each_goes_on_with_its_copy(hosts):
+    with hosts("gthread", "old") as old, hosts("gthread", "new") as new:
+        before = logged_in(old)
+        on_new, on_old = Visitor(new), before.copy()
+        on_new.cookies = dict(before.cookies)
+        assert on_new.get("/data/").json()["user"] == "demo"
+        on_new.post("/set/new/", value="1")
+        on_old.post("/set/old/", value="1")
+        assert "old" not in on_new.get("/data/").json()["session"]
+        assert "new" not in on_old.get("/data/").json()["session"]
+        on_new.post("/logout/")
+        assert before.get("/data/").json()["user"] != "demo"
+
+
+def test_who_logs_in_on_a_new_host_is_unknown_to_an_old_one(hosts):
+    with hosts("gthread", "old") as old, hosts("gthread", "new") as new:
+        there = Visitor(old)
+        there.cookies = dict(logged_in(new).cookies)
+        reply = there.get("/data/")
+        assert reply.json()["user"] != "demo"
+        assert "sessionid" not in there.cookies
