@@ -32,7 +32,8 @@ E030    PREVIOUS_ENGINE: type
 E031    PREVIOUS_ENGINE: not a session engine, or can't be imported
 E032    PREVIOUS_ENGINE: this engine
 E033    PREVIOUS_ENGINE: its app is not installed
-E034    MAX_SESSIONS_PER_USER with USER_INDEX off
+E034    PREVIOUS_ENGINE: with braces in PREFIX, in a cluster
+E035    MAX_SESSIONS_PER_USER with USER_INDEX off
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -209,13 +210,13 @@ def check_limit() -> Iterator[CheckMessage]:
         yield Error(
             "VALKEY_SESSIONS has MAX_SESSIONS_PER_USER, and USER_INDEX is False.",
             hint="The index tells which sessions a user has: remove one of the two.",
-            id="valkey_sessions.E034",
+            id="valkey_sessions.E035",
         )
 
 
 def check_hash_tag() -> Iterator[CheckMessage]:
     prefix = conf.PREFIX
-    if conf.CLUSTER and re.match(r"[^{]*\{[^}]+\}", prefix):
+    if conf.CLUSTER and _has_hash_tag(prefix):
         yield _warning(
             "W009",
             f"PREFIX in VALKEY_SESSIONS is {prefix!r}, and CLUSTER is True.",
@@ -238,6 +239,24 @@ def check_previous_engine() -> Iterator[CheckMessage]:
             "sessions are moved from its table.",
             id="valkey_sessions.E033",
         )
+
+
+def check_previous_engine_in_cluster() -> Iterator[CheckMessage]:
+    prefix = conf.PREFIX
+    if not (conf.CLUSTER and conf.PREVIOUS_ENGINE):
+        return
+    if re.search("[{}]", prefix) and not _has_hash_tag(prefix):
+        yield Error(
+            f"PREFIX in VALKEY_SESSIONS is {prefix!r}, CLUSTER is True, and there is a "
+            "PREVIOUS_ENGINE.",
+            hint="What is noted of a session that was moved has to be on its node, "
+            "which takes braces of its own: leave those in PREFIX out.",
+            id="valkey_sessions.E034",
+        )
+
+
+def _has_hash_tag(prefix: str) -> bool:
+    return re.match(r"[^{]*\{[^}]+\}", prefix) is not None
 
 
 # Deployment.
@@ -288,5 +307,6 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_limit,
     check_hash_tag,
     check_previous_engine,
+    check_previous_engine_in_cluster,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

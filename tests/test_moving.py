@@ -21,6 +21,7 @@ from django.views.debug import ExceptionReporter
 from django_valkey_sessions import backend, client, keys, previous, sessions
 from django_valkey_sessions.backend import ADOPT, SessionStore
 from django_valkey_sessions.flow import Call
+from django_valkey_sessions.moving import move
 
 from . import servers
 from .test_project import at_once, logged_in
@@ -194,6 +195,28 @@ def test_only_a_miss_asks_the_previous_engine(call, old, monkeypatch):
     assert items(call, session.session_key) == {"a": 1}
     call(SessionStore(session.session_key), "save")
     assert call(SessionStore(), "exists", session.session_key) is True
+
+
+def test_moving_is_two_round_trips_once(call, old):
+    session_key = old.create(a=1)
+    with client.record() as first:
+        items(call, session_key)
+    with client.record() as second:
+        items(call, session_key)
+    assert first == [("GET",), ("EXISTS", "GET"), ("EVAL",)]
+    assert second == [("GET",)]
+
+
+def test_a_session_that_began_here_leaves_nothing_when_it_ends(
+    call, old, valkey, engine
+):
+    session = SessionStore()
+    call(session, "update", {"a": 1})
+    call(session, "save")
+    with client.record() as trips:
+        call(session, "flush")
+    assert trips == [("UNLINK",)]
+    assert list(valkey.scan_iter(f"{engine}*")) == []
 
 
 def test_a_session_that_nobody_has_is_no_session(call, old, valkey, engine):
@@ -558,6 +581,27 @@ def test_a_value_that_somebody_else_puts_there_is_no_session(call, old, valkey, 
     assert valkey.lrange(engine + id_of(session_key), 0, -1) == [b"x"]
 
 
+def test_a_cluster_takes_sessions_over_and_ends_them(clustered, move_from, call):
+    old = move_from("db")
+    session_keys = [old.create(number=n) for n in range(20)]  # Some on every node.
+    for number, session_key in enumerate(session_keys):
+        assert call(SessionStore(), "exists", session_key) is True
+        assert items(call, session_key) == {"number": number}
+        assert sessions.revoke(id_of(session_key))
+        assert items(call, session_key) == {}
+    assert all(map(old.has, session_keys))
+
+
+def test_a_cluster_takes_pages_of_sessions_over(clustered, move_from):
+    old = move_from("db")
+    for number in range(20):
+        old.create(number=number)
+    engine = previous.in_use()
+    assert [one.what for one in move(engine, dry_run=True)] == ["moved"] * 20
+    assert [one.what for one in move(engine)] == ["moved"] * 20
+    assert [one.what for one in move(engine)] == ["here"] * 20
+
+
 # Failures.
 
 
@@ -740,3 +784,26 @@ def test_a_session_that_is_moved_enters_the_index_of_its_user(call, old, engine)
     assert [info.id for info in sessions.for_user("7")] == [id]
     assert sessions.revoke_user("7") == 1
     assert call(SessionStore(session_key), "load") == {}
+
+
+def test_while_some_hosts_are_old_each_goes_on_with_its_copy(hosts):
+    with hosts("gthread", "old") as old, hosts("gthread", "new") as new:
+        before = logged_in(old)
+        on_new, on_old = Visitor(new), before.copy()
+        on_new.cookies = dict(before.cookies)
+        assert on_new.get("/data/").json()["user"] == "demo"
+        on_new.post("/set/new/", value="1")
+        on_old.post("/set/old/", value="1")
+        assert "old" not in on_new.get("/data/").json()["session"]
+        assert "new" not in on_old.get("/data/").json()["session"]
+        on_new.post("/logout/")
+        assert before.get("/data/").json()["user"] != "demo"
+
+
+def test_who_logs_in_on_a_new_host_is_unknown_to_an_old_one(hosts):
+    with hosts("gthread", "old") as old, hosts("gthread", "new") as new:
+        there = Visitor(old)
+        there.cookies = dict(logged_in(new).cookies)
+        reply = there.get("/data/")
+        assert reply.json()["user"] != "demo"
+        assert "sessionid" not in there.cookies
