@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from . import output, summary
 from .choice import SORTS
-from .output import WRITERS
 
 ID_OR_KEY = (
     "id of a session. Its session key will do, too; but whoever sees your command "
@@ -18,7 +18,7 @@ ID_OR_KEY = (
 def add_list(parser: CommandParser) -> None:
     parser.add_argument(
         "--format",
-        choices=WRITERS,
+        choices=output.WRITERS,
         default="table",
         help="A table, one JSON array, or CSV with a header. Default: table.",
     )
@@ -79,6 +79,15 @@ def add_show(parser: CommandParser) -> None:
 
 def add_revoke(parser: CommandParser) -> None:
     parser.add_argument("ids", metavar="ID", nargs="+", help=f"The {ID_OR_KEY}.")
+
+
+def add_stats(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=summary.WRITERS,
+        default="text",
+        help="Text with bars, or one JSON object. Default: text.",
+    )
 
 
 def repeated(

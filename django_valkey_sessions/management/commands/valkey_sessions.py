@@ -13,15 +13,17 @@ from django.core.management.base import (
     CommandParser,
     DjangoHelpFormatter,
 )
+from django.utils import timezone
 
-from ... import sessions
+from ... import server, sessions
 from ...backend import SessionStore
 from ...conf import conf
 from ...exceptions import SessionStoreUnavailable
 from ...sessions import SessionInfo
-from .. import arguments, choice
+from .. import arguments, choice, summary
 from ..output import WRITERS, as_json, number, write_facts
 from ..progress import Tick, progress
+from ..tally import Tally
 from ..users import user_id
 
 
@@ -60,6 +62,7 @@ class Command(BaseCommand):
             ),
             ("show", arguments.add_show, "Shows one session."),
             ("revoke", arguments.add_revoke, "Ends the sessions that are named."),
+            ("stats", arguments.add_stats, "Shows all sessions in figures."),
         ):
             add(
                 subcommands.add_parser(
@@ -85,6 +88,7 @@ class Command(BaseCommand):
             "clear": self._clear,
             "show": self._show,
             "revoke": self._revoke,
+            "stats": self._stats,
         }
         try:
             subcommands[options["subcommand"]](options)
@@ -227,6 +231,16 @@ class Command(BaseCommand):
         if not ended:
             raise CommandError("No session was ended.")
         self._say(f"{number(ended)} ended.")
+
+    def _stats(self, options: dict[str, Any]) -> None:
+        tally = Tally(timezone.now())
+        self._reached = lambda: f"{number(tally.total)} looked at."
+        nodes = server.nodes()
+        with self._progress("Looking at sessions") as tick:
+            for info in _ticking(sessions.iterate(), tick):
+                tally.add(info)
+        write = summary.WRITERS[options["format"]]
+        write(tally, nodes, self.stdout, self._colour)
 
     # What they need.
 
