@@ -88,16 +88,24 @@ def _nodes() -> Flow[list[Node]]:
 
 
 def _cluster() -> Flow[Mapping[str, str]]:
-    return _facts((yield ["CLUSTER", "INFO"]))
+    return _facts((yield from _quietly(["CLUSTER", "INFO"])))
 
 
 def _snapshots() -> Flow[str | None]:
     try:
-        reply = yield ["CONFIG", "GET", "save"]
+        reply = yield from _quietly(["CONFIG", "GET", "save"])
     except SessionStoreUnavailable:  # Also where a provider has taken CONFIG away.
         return None
     found: bytes = reply[b"save"]
     return found.decode()
+
+
+def _quietly(command: Command) -> Flow[Any]:
+    """Ask for what may well be refused: GLIDE prints no error of several commands."""
+    (reply,) = yield (command,)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _round_trips(count: int) -> Flow[list[float]]:

@@ -128,6 +128,7 @@ GOOD = [
     ("DICTIONARY", Path("a.zdict"), (Path("a.zdict"),)),
     ("DICTIONARY", ["b", Path("a")], (Path("b"), Path("a"))),
     ("DICTIONARY", ("b", "a"), (Path("b"), Path("a"))),
+    ("DICTIONARY", [None, "a"], (None, Path("a"))),
     ("SCAN_COUNT", 1, 1),
     ("SCAN_COUNT", 100_000, 100_000),
 ]
@@ -242,6 +243,8 @@ BAD = [
     ("DICTIONARY", "", "E022", "''"),
     ("DICTIONARY", [], "E022", "[]"),
     ("DICTIONARY", [""], "E022", "['']"),
+    ("DICTIONARY", [None], "E022", "[None]"),
+    ("DICTIONARY", [None, None, "a"], "E022", "[None, None, 'a']"),
     ("DICTIONARY", 16, "E022", "16"),
     ("DICTIONARY", ["a.zdict", None], "E022", "['a.zdict', None]"),
     ("DICTIONARY", [17] * 100, "E022", "of type list"),

@@ -35,10 +35,14 @@ ROOMS = {
     # sessions for what the store offers of it, when that is asked for.
     "backend": {*ENGINE, "merge", "sessions"},
     "sessions": {*ENGINE, "backend"},
+    "server": {"client", "conf", "flow"},
     "middleware": {"flow"},
     "checks": {"client", "codec", "conf"},
     "apps": {"checks"},
-    "management": {"management", "sessions", "backend", "conf", "keys"},
+    "management": {
+        *("management", "sessions", "backend", "conf", "keys"),
+        *("server", "checks", "codec"),
+    },
     "admin": {"sessions"},
     "views": {"sessions"},
     "urls": {"views"},
@@ -52,7 +56,8 @@ OWNERS = {
     "cryptography": "codec",
 }
 PURE = {"flow", "keys", "merge"}
-SPEAKERS = {"backend", "index", "scripts", "sessions"}
+#: The last speaks not of sessions but of the server, for those who run it.
+SPEAKERS = {"backend", "index", "scripts", "sessions", "server"}
 
 
 def room_of(path):

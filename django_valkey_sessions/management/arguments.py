@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from . import output, summary
+from . import findings, output, summary
 from .choice import SORTS
 
 ID_OR_KEY = (
@@ -87,6 +87,34 @@ def add_stats(parser: CommandParser) -> None:
         choices=summary.WRITERS,
         default="text",
         help="Text with bars, or one JSON object. Default: text.",
+    )
+
+
+def add_doctor(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=findings.WRITERS,
+        default="text",
+        help="A line for each finding, or one JSON array. Default: text.",
+    )
+    # It says itself, and with the rest, what is wrong with the settings.
+    parser.set_defaults(skip_checks=True)
+
+
+def add_train(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="Where the dictionary is written. There must be no such file: one that "
+        "sessions were compressed with may never change.",
+    )
+    parser.add_argument(
+        "--samples",
+        metavar="N",
+        type=_positive,
+        default=10_000,
+        help="Looks at so many sessions at most. Default: %(default)s.",
     )
 
 

@@ -13,6 +13,7 @@ from ..server import Node
 from .tally import DAY, HOUR, MINUTE, Spans, Tally
 from .terminal import console_on, has_rich
 
+UNITS = ("KB", "MB", "GB", "TB")
 PERCENTILES = {"median": 50, "p90": 90, "p99": 99}
 #: Columns, where there is no terminal that says how many it has.
 WIDTH = 80
@@ -164,13 +165,10 @@ def _percent(part: float) -> str:
 
 def _size(count: float) -> str:
     """Return a number of bytes in words."""
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1024:
-            break
-        count /= 1024
-    else:
-        unit = "TB"
-    return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+    if count < 1024:
+        return f"{count:,.0f} bytes"
+    power = min(int(math.log(count, 1024)), len(UNITS))
+    return f"{count / 1024**power:,.1f} {UNITS[power - 1]}"
 
 
 # How it looks.
