@@ -29,7 +29,8 @@ ROOT = Path(__file__).parent.parent
 class Server:
     """A Valkey of ours: a process that does not outlive the test run."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, program: str | None = None) -> None:
+        self.program = program or find_binary()
         self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.arguments = arguments
         self.port = free_port()
@@ -52,7 +53,7 @@ class Server:
         for _ in range(5):
             self._child = Child(
                 [
-                    *(find_binary(), "--bind", HOST, "--port", str(self.port)),
+                    *(self.program, "--bind", HOST, "--port", str(self.port)),
                     *("--unixsocket", str(self.socket), "--dir", str(self.folder)),
                     *("--save", "", "--logfile", str(self.folder / "log")),
                     *self.arguments,

@@ -26,12 +26,12 @@ def write_text(findings: Iterable[Finding], out: OutputWrapper, style: Style) ->
     """Write a line for each, when it is found."""
     colours = {OK: style.SUCCESS, WARN: style.WARNING, FAIL: style.ERROR}
     for finding in findings:
-        colour = colours[finding.level] if out.isatty() else str
+        level = colours[finding.level](f"{finding.level:4}")
         where = f"{finding.node}: " if finding.node else ""
         text = f"{where}{finding.text} {finding.advice}".rstrip()
         # Nothing that a server says gets to steer a terminal.
         shown = text if text.isprintable() else repr(text)
-        out.write(f"{colour(f'{finding.level:4}')}  {finding.check:11}  {shown}")
+        out.write(f"{level}  {finding.check:11}  {shown}")
         out.flush()
 
 

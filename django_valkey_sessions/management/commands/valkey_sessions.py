@@ -273,7 +273,8 @@ class Command(BaseCommand):
                 failures += finding.level == FAIL
                 yield finding
 
-        findings.WRITERS[options["format"]](counted(), self.stdout, self.style)
+        style = self.style if self.stdout.isatty() or self._colour else no_style()
+        findings.WRITERS[options["format"]](counted(), self.stdout, style)
         if failures:
             raise CommandError(f"{failures} problem{'s' if failures > 1 else ''}.")
 
