@@ -159,8 +159,10 @@ def _policies(nodes: list[Node]) -> str:
 
 
 def _percent(part: float) -> str:
-    # Neither none nor all where there are a few others.
-    return f"{min(max(round(part * 100), part > 0), 100 - (part < 1)):3}%"
+    percent = round(part * 100)
+    if percent == 100 and part < 1:
+        return ">99%"
+    return f"{percent:3}%" if percent else " <1%"
 
 
 def _size(count: float) -> str:
