@@ -125,7 +125,10 @@ def _clock() -> Flow[float]:
 
 
 def _refusals() -> Flow[dict[str, Exception]]:
-    probes = probing(f"{conf.PREFIX}doctor:{uuid.uuid4().hex}")
+    name = f"{conf.PREFIX}doctor:{uuid.uuid4().hex}"
+    probes = _of_sessions(name)
+    if conf.USER_INDEX:
+        probes += _of_indexes(f"{name}:index")
     replies = yield probes
     return {
         str(command[0]): reply
@@ -134,8 +137,8 @@ def _refusals() -> Flow[dict[str, Exception]]:
     }
 
 
-def probing(key: str) -> tuple[Command, ...]:
-    """Return each command that sessions need, on a key that is left as it was."""
+def _of_sessions(key: str) -> tuple[Command, ...]:
+    """Return each command that sessions need, on a key that is removed at the end."""
     return (
         ["PING"],
         ["TIME"],
@@ -149,6 +152,18 @@ def probing(key: str) -> tuple[Command, ...]:
         ["EVAL", "return 1", "1", key],
         ["EVALSHA", "0" * 40, "1", key],
         ["UNLINK", key],
+    )
+
+
+def _of_indexes(key: str) -> tuple[Command, ...]:
+    """Return each command that the index of users' sessions needs in addition."""
+    return (
+        ["ZADD", key, "0", "member"],
+        ["EXPIREAT", key, str(int(time.time()) + 10)],
+        ["ZCARD", key],
+        ["ZRANGE", key, "0", "-1"],
+        ["ZREM", key, "another"],
+        ["ZREMRANGEBYSCORE", key, "0", "0"],  # With its last member the key is gone.
     )
 
 

@@ -18,6 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from django_valkey_sessions import client, sessions
+from django_valkey_sessions.conf import conf
 from django_valkey_sessions.flow import Trip
 
 from . import servers
@@ -217,6 +218,15 @@ def prefix(request):
         return request.getfixturevalue("engine")
     request.getfixturevalue("clustered")
     return "session:"
+
+
+@pytest.fixture
+def others(request: pytest.FixtureRequest, prefix: str) -> Callable[..., Any]:
+    """Send a command as somebody else, who has more rights than the engine may have."""
+    if conf.CLUSTER:
+        return lambda *words: client.execute([*words])
+    valkey = request.getfixturevalue("valkey")
+    return lambda *words: valkey.execute_command(*words)
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -11,22 +11,21 @@ from pathlib import Path
 import pytest
 
 import django_valkey_sessions
-from django_valkey_sessions import backend, client, server
+from django_valkey_sessions import client, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.management import doctor
 from django_valkey_sessions.management.commands.valkey_sessions import Command
 from django_valkey_sessions.management.findings import FAIL, OK
 
 from . import servers
+from .test_rooms import SPEAKERS
 
 PACKAGE = Path(django_valkey_sessions.__file__).parent
 TEXT = (servers.ROOT / "docs/operating.md").read_text(encoding="utf-8")
 ONE, CLUSTER = re.findall(r"^ACL SETUSER .+$", TEXT, re.MULTILINE)
 RIGHTS = re.findall(r"\+([a-z]+)\b", ONE)
-#: What a right is needed for that sessions do not use themselves.
-FOR_GLIDE, FOR_DOCTOR = {"info"}, {"time"}
-#: What doctor asks, and can do without.
-OPTIONAL = {"config", "cluster"}
+#: What the client needs to connect.
+FOR_GLIDE = {"info"}
 
 
 def grant(own, line):
@@ -51,7 +50,10 @@ def test_the_engine_needs_no_other_rights(guarded, settings):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-k", "not cluster"),
-            *(f"tests/test_{name}.py" for name in ("session", "sessions", "commands")),
+            *(
+                f"tests/test_{name}.py"
+                for name in ("session", "sessions", "index", "commands")
+            ),
         ],
         cwd=servers.ROOT,
         env={
@@ -71,19 +73,13 @@ def test_the_engine_needs_no_other_rights(guarded, settings):
 
 
 def test_each_right_is_one_that_is_needed():
-    assert sorted(RIGHTS) == sorted({*spelt(), *FOR_GLIDE} - OPTIONAL)
+    assert sorted(RIGHTS) == sorted(spelt() | FOR_GLIDE)
 
 
-def test_what_doctor_tries_is_what_is_needed():
-    tried = {words[0].lower() for words in server.probing("a")}
-    assert tried | FOR_GLIDE == set(RIGHTS)
-    assert tried - spelt("backend", "sessions", "client") == FOR_DOCTOR
-
-
-def spelt(*rooms):
-    """Return the commands that these rooms spell, also in Lua."""
+def spelt():
+    """Return the commands that the package spells, also in Lua."""
     found = set()
-    for room in rooms or ("backend", "sessions", "server", "client"):
+    for room in SPEAKERS - {"server"} | {"client"}:
         source = (PACKAGE / f"{room}.py").read_text()
         found |= set(re.findall(r"redis\.call\('([A-Z]+)'", source))
         for node in ast.walk(ast.parse(source)):
@@ -119,13 +115,15 @@ def test_on_a_cluster_it_needs_those_that_are_told(clustered, settings):
     settings.VALKEY_SESSIONS = {"LOCATION": urls, "CLUSTER": True}
     for number in range(20):
         session = SessionStore()
+        session["_auth_user_id"] = "7"
         session["n"] = number
         session.save()
         session["n"] += 1
         session.save()
         session.cycle_key()
         assert SessionStore(session.session_key)["n"] == number + 1
-    backend.SessionStore.clear_expired()
+    assert sessions.revoke_user("7") == 20
+    SessionStore.clear_expired()
     found = {finding.check: finding.level for finding in doctor.examine()}
     assert (found["rights"], found["cluster"]) == (OK, OK)
 

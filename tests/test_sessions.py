@@ -12,20 +12,11 @@ from django.contrib.sessions.backends.base import UpdateError
 from django_valkey_sessions import client, codec, keys, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.codec import Unreadable
-from django_valkey_sessions.conf import conf
 from django_valkey_sessions.exceptions import ConnectionLost, SessionStoreUnavailable
 
 from . import servers
 
 UNKNOWN = "0" * 32
-
-
-@pytest.fixture
-def others(request, prefix):
-    """Send a command as somebody else, who has more rights than the engine may have."""
-    if conf.CLUSTER:
-        return lambda *words: client.execute([*words])
-    return request.getfixturevalue("valkey").execute_command
 
 
 def new_session(user=None, **data):
