@@ -212,6 +212,16 @@ def test_each_missing_right_is_named(own_engine, permit):
     assert {level for level, _ in examine("latency") + examine("clock")} == set()
 
 
+def test_rights_to_an_index_are_needed_only_where_there_is_one(
+    own_engine, permit, settings
+):
+    permit(own_engine, "on >x ~session:* +@all -zadd -zrange")
+    level, text = only(examine("rights"))
+    assert (level, "+zadd +zrange" in text) == (FAIL, True)
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "USER_INDEX": False}
+    assert only(examine("rights"))[0] == OK
+
+
 @pytest.mark.parametrize("keys", ["~other:*", "%R~session:*"])
 def test_missing_rights_to_keys_are_told(own_engine, permit, keys):
     permit(own_engine, f"on >x {keys} +@all")
