@@ -33,7 +33,13 @@ from django.dispatch import receiver
 
 from . import __version__
 from .conf import BadSetting, conf
-from .exceptions import ConnectionLost, ReplyLost, SessionStoreUnavailable
+from .exceptions import (
+    ConnectionLost,
+    KeyNotPermitted,
+    NotPermitted,
+    ReplyLost,
+    SessionStoreUnavailable,
+)
 from .flow import Command, Trip
 
 logger = getLogger("django_valkey_sessions")
@@ -592,6 +598,15 @@ def _translated(error: Exception) -> Exception:
         return WrongType("WRONGTYPE: the key holds something of another type.")
     if "noscripterror" in text or "noscript:" in text:
         return ScriptMissing("The server does not know the script.")
+    if command := re.search(r"no permissions to run the '([^']+)' command", text):
+        return NotPermitted(
+            f"{_server()} does not permit the user the command {command[1].upper()}."
+        )
+    if re.search("no permissions to access (a key|one of the keys)", text):
+        return KeyNotPermitted(
+            f"{_server()} does not permit the user keys that begin with PREFIX in "
+            "VALKEY_SESSIONS."
+        )
     kind = {"ConnectionError": ConnectionLost, "TimeoutError": ReplyLost}.get(
         type(error).__name__, SessionStoreUnavailable
     )

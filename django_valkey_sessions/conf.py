@@ -183,18 +183,22 @@ class Conf:
         return self._flag("SEAL", True, "E021")
 
     @property
-    def DICTIONARY(self) -> tuple[Path, ...]:
+    def DICTIONARY(self) -> tuple[Path | None, ...]:
         value = self._get("DICTIONARY", None)
-        paths = value if isinstance(value, (list, tuple)) else [value]
         if value is None:
             return ()
-        if paths and all(isinstance(path, (str, Path)) and path for path in paths):
-            return tuple(map(Path, paths))
+        paths = list(value) if isinstance(value, (list, tuple)) else [value]
+        # None in the first place is the dictionary that ships.
+        first = paths[:1] if paths[:1] == [None] and paths[1:] else []
+        rest = paths[len(first) :]
+        if rest and all(isinstance(path, (str, Path)) and path for path in rest):
+            return (*first, *map(Path, rest))
         raise BadSetting(
             "E022",
             f"DICTIONARY in VALKEY_SESSIONS is {_shown(value)}.",
             "Give the path of a zstd dictionary, or a list of them: the first "
-            "compresses, the others stay readable.",
+            "compresses, the others stay readable. None in the first place stands for "
+            "the one that ships.",
         )
 
     @property

@@ -37,12 +37,13 @@ ROOMS = {
     "sessions": {*ENGINE, "backend"},
     "previous": {"conf", "flow", "keys"},
     "moving": {"client", "codec", "flow", "previous", "backend"},
+    "server": {"client", "conf", "flow"},
     "middleware": {"flow"},
     "checks": {"client", "codec", "conf"},
     "apps": {"checks"},
     "management": {
         *("management", "sessions", "moving", "previous"),
-        *("backend", "conf", "keys"),
+        *("backend", "conf", "keys", "server", "checks", "codec"),
     },
     "admin": {"sessions"},
     "views": {"sessions"},
@@ -57,7 +58,8 @@ OWNERS = {
     "cryptography": "codec",
 }
 PURE = {"flow", "keys", "merge"}
-SPEAKERS = {"backend", "index", "scripts", "sessions"}
+#: The last speaks not of sessions but of the server, for those who run it.
+SPEAKERS = {"backend", "index", "scripts", "sessions", "server"}
 
 
 def room_of(path):
