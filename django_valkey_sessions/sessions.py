@@ -16,10 +16,11 @@ from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
 
-from . import client, codec, index, keys
+from . import client, codec, devices, index, keys
 from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
+from .devices import Device
 from .exceptions import SessionConflict, SessionStoreUnavailable
 from .flow import Command, Flow, arun, run
 from .index import Entry
@@ -55,6 +56,14 @@ class SessionInfo:
         return codec.deserialize(envelope.payload, SessionStore().serializer)
 
     @property
+    def device(self) -> Device | None:
+        """
+        What the user has logged in with; None if nobody has, RECORD_DEVICE was off
+        then, or the session is unreadable.
+        """
+        return None if self.created is None else devices.recorded(self.decode())
+
+    @property
     def last_active(self) -> datetime | None:
         """
         When the session was last saved or touched, as far as its expiry tells: that is
@@ -84,6 +93,12 @@ def get(id: str) -> SessionInfo | None:
 async def aget(id: str) -> SessionInfo | None:
     """See get()."""
     return await arun(_get(_checked(id)), client.aexecute)
+
+
+def id_of(session: SessionBase) -> str | None:
+    """Return the id of a session such as ``request.session``; None if it has no key."""
+    key = session.session_key
+    return None if key is None else keys.session_id(key)
 
 
 def revoke(id: str) -> bool:
@@ -437,8 +452,7 @@ def _user_id(user: Any) -> str:
 def _kept(keep: str | SessionBase | None) -> str | None:
     if not isinstance(keep, SessionBase):
         return None if keep is None else _checked(keep)
-    key = keep.session_key
-    return None if key is None else keys.session_id(key)
+    return id_of(keep)
 
 
 def _checked(id: str) -> str:
