@@ -26,10 +26,11 @@ OTHERS = "others"
 @method_decorator([never_cache, csrf_protect], name="dispatch")
 class SessionsView(LoginRequiredMixin, TemplateView):
     """
-    The sessions of the user, and no others. The template gets them as ``sessions``, this
-    one first, then the last used; and the id of this one as ``current``.
+    The sessions of the user, and no others. The template gets them as ``sessions``,
+    this one first, then the last used; and the id of this one as ``current``.
 
-    A POST ends the session whose id it names as ``end``; "others" means all but this one.
+    A POST ends the session whose id it gives as ``end``, or all but this one if that is
+    "others".
     """
 
     template_name = "django_valkey_sessions/sessions.html"
