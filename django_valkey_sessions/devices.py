@@ -7,7 +7,6 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest
 from django.utils.text import Truncator
 
 from .backend import SessionStore
@@ -55,11 +54,11 @@ class Device:
         return known or Truncator(self.agent).chars(SHOWN)
 
 
-def record(request: HttpRequest | None = None, **kwargs: Any) -> None:
+def record(request: Any, **kwargs: Any) -> None:
     """Put into the session of this request, which has just logged in, what it tells."""
     address = conf.RECORD_DEVICE
     session: Any = getattr(request, "session", None)
-    if request is None or not address or not isinstance(session, SessionStore):
+    if not address or not isinstance(session, SessionStore):
         return
     where = address(request) if callable(address) else request.META.get("REMOTE_ADDR")
     agent = request.META.get("HTTP_USER_AGENT", "")

@@ -74,6 +74,7 @@ DEFAULTS = {
     "SCAN_COUNT": 1000,
     "USER_INDEX": True,
     "MAX_SESSIONS_PER_USER": None,
+    "RECORD_DEVICE": False,
     "PREVIOUS_ENGINE": None,
 }
 
@@ -137,6 +138,10 @@ GOOD = [
     ("DICTIONARY", [None, "a"], (None, Path("a"))),
     ("SCAN_COUNT", 1, 1),
     ("SCAN_COUNT", 100_000, 100_000),
+    ("RECORD_DEVICE", None, False),
+    ("RECORD_DEVICE", True, True),
+    ("RECORD_DEVICE", len, len),
+    ("RECORD_DEVICE", "os.path.basename", os.path.basename),
     ("PREVIOUS_ENGINE", None, None),
     ("PREVIOUS_ENGINE", FileStore.__module__, FileStore),
 ]
@@ -268,6 +273,8 @@ BAD = [
     ("MAX_SESSIONS_PER_USER", True, "E029", "True"),
     ("MAX_SESSIONS_PER_USER", 2.0, "E029", "2.0"),
     ("MAX_SESSIONS_PER_USER", "5", "E029", "'5'"),
+    ("RECORD_DEVICE", 1, "E036", "of type int"),
+    ("RECORD_DEVICE", "yes", "E036", "'yes'"),
     ("PREVIOUS_ENGINE", "", "E030", "''"),
     ("PREVIOUS_ENGINE", 17, "E030", "17"),
     ("PREVIOUS_ENGINE", FileStore, "E030", FileStore.__module__),
