@@ -4,7 +4,9 @@ RECORD_DEVICE says so. They are a part of the session's data, and sealed with th
 """
 
 import ipaddress
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils.text import Truncator
@@ -32,6 +34,7 @@ class Device:
 
     agent: str  # What the browser said it is, cut; empty: nothing.
     address: str  # The network: 192.0.2.0/24, 2001:db8:7::/48; empty: not known.
+    at: datetime  # When that was: the last time, if they have logged in again.
 
     @property
     def browser(self) -> str | None:
@@ -62,15 +65,19 @@ def record(request: Any, **kwargs: Any) -> None:
         return
     where = address(request) if callable(address) else request.META.get("REMOTE_ADDR")
     agent = request.META.get("HTTP_USER_AGENT", "")
-    session[KEY] = {"agent": agent[:LONGEST_AGENT], "address": _network(where)}
+    session[KEY] = {
+        "agent": agent[:LONGEST_AGENT],
+        "address": _network(where),
+        "at": int(time.time()),
+    }
 
 
 def recorded(data: dict[str, Any]) -> Device | None:
     """Return what these data of a session tell; None: nothing was recorded."""
-    found = data.get(KEY)
-    if not isinstance(found, dict):
-        return None
-    return Device(str(found.get("agent", "")), str(found.get("address", "")))
+    match data.get(KEY):
+        case {"agent": str(agent), "address": str(address), "at": int(at)}:
+            return Device(agent, address, datetime.fromtimestamp(at, UTC))
+    return None  # Also if it is something that the site itself keeps there.
 
 
 def _network(address: Any) -> str:

@@ -64,6 +64,16 @@ class SessionInfo:
         return None if self.created is None else devices.recorded(self.decode())
 
     @property
+    def logged_in(self) -> datetime | None:
+        """
+        When the user logged in for the last time, if there is a record of that; else
+        when the session was created, which the first login does anew. None if it is
+        unreadable.
+        """
+        device = self.device
+        return self.created if device is None else device.at
+
+    @property
     def last_active(self) -> datetime | None:
         """
         When the session was last saved or touched, as far as its expiry tells: that is

@@ -55,7 +55,11 @@ def main(dist: Path) -> None:
             capture_output=True,
             text=True,
         ).stdout
-        for name in ("py.typed", "dictionaries/1.zdict", "LICENSE"):
+        for name in (
+            *("py.typed", "dictionaries/1.zdict", "LICENSE"),
+            *("locale/de/LC_MESSAGES/django.mo", "locale/en/LC_MESSAGES/django.mo"),
+            "templates/django_valkey_sessions/session_list.html",
+        ):
             assert name in files, f"{name} is not in the wheel:\n{files}"
         for name in ("tests", "testproject", "benchmarks"):
             assert f"  {name}/" not in files, f"{name} is in the wheel:\n{files}"

@@ -6,7 +6,7 @@ and end that. The pages are those of the demo site, through Django's test client
 import re
 import sys
 from asyncio import run
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth import alogin, login
@@ -18,7 +18,7 @@ from django.test import Client, RequestFactory
 from django.urls import path
 from django.utils import timezone
 
-from django_valkey_sessions import client, codec, keys, sessions
+from django_valkey_sessions import client, keys, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.devices import KEY, Device
 from django_valkey_sessions.views import SessionsView
@@ -138,9 +138,27 @@ def logged_in(request, engine):
     return logged_in
 
 
-def test_a_login_records_browser_and_network(logged_in, recording):
-    session = logged_in(HTTP_USER_AGENT=FIREFOX, REMOTE_ADDR="203.0.113.77")
-    assert info_of(session).device == Device(FIREFOX, "203.0.113.0/24")
+def test_a_login_records_browser_network_and_time(logged_in, recording):
+    before = datetime.now(UTC).replace(microsecond=0)
+    info = info_of(logged_in(HTTP_USER_AGENT=FIREFOX, REMOTE_ADDR="203.0.113.77"))
+    assert info.device == Device(FIREFOX, "203.0.113.0/24", info.logged_in)
+    assert before <= info.logged_in <= datetime.now(UTC)
+
+
+def test_who_logs_in_again_has_logged_in_later(logged_in, recording):
+    session = logged_in(HTTP_USER_AGENT=FIREFOX)
+    session[KEY] = {**session[KEY], "at": 1_000_000_000}
+    session.save()
+    before = info_of(session)
+    after = info_of(logged_in(session, HTTP_USER_AGENT=IPHONE))
+    assert (after.created, after.device.agent) == (before.created, IPHONE)
+    assert before.logged_in.year == 2001
+    assert datetime.now(UTC) - after.logged_in < timedelta(minutes=1)
+
+
+def test_without_a_record_the_login_is_when_the_session_was_created(logged_in):
+    info = info_of(logged_in(HTTP_USER_AGENT=FIREFOX))
+    assert info.logged_in == info.created
 
 
 def test_by_default_nothing_is_recorded(logged_in):
@@ -156,7 +174,8 @@ def test_a_session_of_another_engine_is_left_alone(logged_in, recording):
 
 def test_a_login_that_tells_nothing_is_recorded_as_that(logged_in, recording):
     session = logged_in(REMOTE_ADDR="")
-    assert info_of(session).device == Device("", "")
+    device = info_of(session).device
+    assert (device.agent, device.address) == ("", "")
 
 
 NETWORKS = [
@@ -218,15 +237,22 @@ def test_of_a_visitor_nothing_is_known(engine):
 
 def test_of_what_can_not_be_read_nothing_is_known(engine):
     client.execute(["SET", keys.stored_key(engine, UNKNOWN), "garbage"])
-    assert sessions.get(UNKNOWN).device is None
+    info = sessions.get(UNKNOWN)
+    assert (info.device, info.logged_in) == (None, None)
 
 
 def test_what_a_site_itself_keeps_there_does_no_harm(engine):
-    assert info_of(new_session(**{KEY: "tablet"})).device is None
-    assert info_of(new_session(**{KEY: {"agent": 7}})).device == Device("7", "")
+    for theirs in ("tablet", {"agent": 7, "address": "", "at": 0}, {"agent": ""}):
+        info = info_of(new_session(**{KEY: theirs}))
+        assert (info.device, info.logged_in) == (None, info.created)
 
 
 # What it is called.
+
+
+def named(agent):
+    return Device(agent, "", datetime.now(UTC))
+
 
 NAMES = [
     (FIREFOX, "Firefox 144", "Linux"),
@@ -237,17 +263,17 @@ NAMES = [
 
 @pytest.mark.parametrize(("agent", "browser", "system"), NAMES)
 def test_a_known_browser_has_a_name(agent, browser, system):
-    device = Device(agent, "")
+    device = named(agent)
     assert (device.browser, device.system) == (browser, system)
     assert str(device) == f"{browser}, {system}"
 
 
 def test_a_browser_without_a_system_has_a_name():
-    assert str(Device("curl/8.5", "")) == "curl 8"
+    assert str(named("curl/8.5")) == "curl 8"
 
 
 def test_an_unknown_browser_is_called_what_it_says_it_is():
-    device = Device("Nobody knows this one " * 10, "")
+    device = named("Nobody knows this one " * 10)
     assert (device.browser, device.system) == (None, None)
     assert len(str(device)) == 60
     assert str(device).startswith("Nobody knows this one")
@@ -255,13 +281,13 @@ def test_an_unknown_browser_is_called_what_it_says_it_is():
 
 def test_without_the_extra_a_browser_is_called_what_it_says_it_is(monkeypatch):
     monkeypatch.setitem(sys.modules, "ua_parser", None)
-    device = Device(FIREFOX, "")
+    device = named(FIREFOX)
     assert (device.browser, device.system) == (None, None)
     assert str(device) == "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Fi…"
 
 
 def test_who_says_nothing_has_no_name():
-    assert str(Device("", "")) == ""
+    assert str(named("")) == ""
 
 
 # The page.
@@ -289,16 +315,15 @@ def test_a_row_tells_browser_network_and_what_can_be_done(page):
     [("en", "Nov. 2, 2026, 3:45 a.m."), ("de", "2. November 2026 03:45")],
 )
 def test_times_are_shown_as_the_site_shows_them(
-    page, engine, settings, use_tz, language, shown
+    page, settings, use_tz, language, shown
 ):
     settings.TIME_ZONE, settings.USE_TZ = "Asia/Kolkata", use_tz
     settings.LANGUAGE_CODE = language
     visitor = browser()
-    (other,) = [info.id for info in sessions.for_user(User.objects.get(username="ada"))]
-    data = codec.serialize(sessions.get(other).decode(), SessionStore().serializer)
-    created = datetime(2026, 11, 1, 22, 15, tzinfo=UTC)
-    blob = codec.pack(data, other, int(created.timestamp()))
-    client.execute(["SET", keys.stored_key(engine, other), blob])
+    session = SessionStore(visitor.cookies["sessionid"].value)
+    at = datetime(2026, 11, 1, 22, 15, tzinfo=UTC)
+    session[KEY] = {**session[KEY], "at": int(at.timestamp())}
+    session.save()
     assert rows(visitor)[0][2] == shown
 
 

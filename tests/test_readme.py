@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.signing import JSONSerializer
+from django.test import RequestFactory
 
 from django_valkey_sessions import client, codec, keys, sessions
 from django_valkey_sessions.backend import SessionStore
@@ -68,6 +70,24 @@ def test_the_example_of_ending_sessions_does_what_it_says(engine):
         client.execute(["SET", keys.stored_key(engine, id), blob])
     assert run(code)["end_old_visits"]() == 1
     assert sessions.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("age", "leads_to", "left"), [(60, "/", 1), (7200, "/login/?next=/", 2)]
+)
+def test_the_example_of_asking_again_does_what_it_says(engine, age, leads_to, left):
+    (code,) = [code for code in PYTHON if "def reauthenticate" in code]
+    view = run(code)["CarefulView"].as_view()
+    request = RequestFactory().post("/", {"end": "others"})
+    request.user = User(pk=7)
+    at = int(time.time()) - age
+    device = {"agent": "", "address": "", "at": at}
+    for _ in range(2):
+        request.session = SessionStore()
+        request.session.update({"_auth_user_id": "7", "_device": device})
+        request.session.save()
+    assert view(request)["Location"] == leads_to
+    assert sessions.count() == left
 
 
 def test_the_commands_are_those_that_are_run():
