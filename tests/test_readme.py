@@ -79,6 +79,7 @@ def test_the_example_of_asking_again_does_what_it_says(engine, age, leads_to, le
     (code,) = [code for code in PYTHON if "def reauthenticate" in code]
     view = run(code)["CarefulView"].as_view()
     request = RequestFactory().post("/", {"end": "others"})
+    request._dont_enforce_csrf_checks = True  # As Django's test client sets it.
     request.user = User(pk=7)
     at = int(time.time()) - age
     device = {"agent": "", "address": "", "at": at}
