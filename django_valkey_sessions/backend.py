@@ -41,6 +41,8 @@ PAUSE, LONGEST_PAUSE = 0.008, 0.25
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
+#: Where Django keeps what set_expiry() was given.
+EXPIRY_KEY = "_session_expiry"
 
 
 class Script(str):
@@ -55,8 +57,8 @@ class Script(str):
 
 
 #: Replace the session at KEYS[1] by ARGV[2], which expires after ARGV[3] milliseconds
-#: (none: never; 0 or less: the session is removed), if its stamp is ARGV[1] (none: in
-#: any case).
+#: (none: never; KEEPTTL: when it would have; 0 or less: the session is removed), if its
+#: stamp is ARGV[1] (none: in any case).
 #:
 #: The answer is nothing if there is no such session; the stored value if its stamp is
 #: another one; else the stamp of ARGV[2], so that a reply that GLIDE has mixed up is
@@ -67,6 +69,8 @@ if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
 if ARGV[1] ~= '' and stamp ~= ARGV[1] then return redis.call('GET', KEYS[1]) end
 if ARGV[3] == '' then
   redis.call('SET', KEYS[1], ARGV[2])
+elseif ARGV[3] == 'KEEPTTL' then
+  redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
 elseif tonumber(ARGV[3]) > 0 then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 else
@@ -95,6 +99,13 @@ class Version:
 
 class SessionStore(SessionBase):
     """A session in Valkey."""
+
+    #: Whether a session that is only read is going to be touched, as by this package's
+    #: SessionMiddleware. For that it has to be known how long it lives yet.
+    rolling = False
+    #: Whether the request is no activity of the user: saving a change leaves the expiry
+    #: as it is.
+    passive = False
 
     _session_cache: dict[str, Any]
     if TYPE_CHECKING:  # What django-stubs do not tell of SessionBase.
@@ -139,7 +150,7 @@ class SessionStore(SessionBase):
     def save(self, must_create: bool = False) -> None:
         """
         Save the session. Changes that others have saved meanwhile stay: see merge.py.
-        An unchanged session is only touched.
+        An unchanged session is only touched; a passive one, not even that.
 
         Raise CreateError if must_create is True and the session exists, UpdateError
         if it is False and the session doesn't exist any more, SessionConflict if
@@ -197,6 +208,27 @@ class SessionStore(SessionBase):
         """See touch()."""
         await self._aget_session()
         return await arun(self._touch(), client.aexecute)
+
+    def touch_is_due(self) -> bool:
+        """
+        Return True if touch() would renew the session: TOUCH_INTERVAL has passed. Of a
+        session that was not loaded, or that has ended, nothing is due.
+        """
+        if not hasattr(self, "_session_cache") or self.session_key is None:
+            return False
+        created, _ = self._age()
+        return conf.TOUCH and not self._is_fresh(self._lifetime(created))
+
+    def keeps_expiry(self) -> bool:
+        """
+        Return True if save() would leave the expiry as it is: the session is passive,
+        and neither its user nor its own expiry has been changed.
+        """
+        if not self.passive or self._base is None:
+            return False
+        base = codec.deserialize(self._base.payload, self.serializer)
+        data = self._session_cache
+        return all(base.get(name) == data.get(name) for name in (EXPIRY_KEY, USER_KEY))
 
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
@@ -274,7 +306,8 @@ class SessionStore(SessionBase):
         key = key_of(id)
         get: Command = ["GET", key]
         try:
-            if not (conf.TOUCH and conf.EXPIRE and settings.SESSION_SAVE_EVERY_REQUEST):
+            touching = self.rolling or settings.SESSION_SAVE_EVERY_REQUEST
+            if not (conf.TOUCH and conf.EXPIRE and touching):
                 return (yield from twice(get)), None
             blob, left = yield from twice((get, ["PTTL", key]))
         except WrongType:
@@ -315,9 +348,10 @@ class SessionStore(SessionBase):
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
-            yield from self._replace(id, id, _swap, payload)
-        elif not (yield from self._touch()):
-            raise UpdateError
+            write = _amend if self.keeps_expiry() else _swap
+            yield from self._replace(id, id, write, payload)
+        elif not self.passive and not (yield from self._touch()):
+            raise self._ended()
 
     def _create(self) -> Flow[None]:
         self._origin = None
@@ -352,16 +386,17 @@ class SessionStore(SessionBase):
         """
         for attempt in range(RETRIES + 1):
             if self._base is not None and _is_over(self._base.expires):
-                raise UpdateError
-            version, blob, lifetime = self._next(new, payload or self._payload())
+                raise self._ended()
+            kept = self._base if write is _amend else None
+            version, blob, lifetime = self._next(new, payload or self._payload(), kept)
             expected = self._base.stamp if self._base else b""
             self._sent[version.stamp] = version
             try:
                 reply = yield from write(old, new, expected, blob, lifetime)
             except WrongType:
-                raise UpdateError from None
+                raise self._ended() from None
             if reply == version.stamp:
-                self._keep(version, _expires_at(lifetime))
+                self._keep(version, self._expires_at if kept else _expires_at(lifetime))
                 return
             if attempt:  # Two may meet by chance; more of them have to spread.
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
@@ -369,7 +404,7 @@ class SessionStore(SessionBase):
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
             if found is None:
-                raise UpdateError
+                raise self._ended()
             self._merge(*found)
             payload = None
         raise SessionConflict(
@@ -498,11 +533,18 @@ class SessionStore(SessionBase):
         )
         return version, data
 
-    def _next(self, id: str, payload: bytes) -> tuple[Version, bytes, int]:
-        """Return the version to store, its value, and its lifetime in milliseconds."""
+    def _next(
+        self, id: str, payload: bytes, kept: Version | None = None
+    ) -> tuple[Version, bytes, int]:
+        """
+        Return the version to store, its value, and its lifetime in milliseconds. In the
+        value stands the expiry of the version that is to be kept, if there is one.
+        """
         created, user = self._age()
         lifetime = self._lifetime(created)
         expires = None if conf.EXPIRE else _expires(lifetime)
+        if kept is not None:
+            expires = kept.expires
         blob = codec.pack(payload, id, created, expires)
         version = Version(payload, codec.stamp_of(blob), created, user, expires)
         return version, blob, lifetime
@@ -520,7 +562,7 @@ class SessionStore(SessionBase):
         seconds: Any = None
         if callable(ttl):
             seconds = ttl(self)
-        elif not self._session_cache.get("_session_expiry"):
+        elif not self._session_cache.get(EXPIRY_KEY):
             seconds = ttl
         if seconds is None:
             seconds = self.get_expiry_age()
@@ -549,6 +591,16 @@ class SessionStore(SessionBase):
         # A lifetime that has become shorter has to reach the server, too.
         return abs(lifetime / 1000 - left) < interval
 
+    def _ended(self) -> UpdateError:
+        """Return the error of a save that found no session; it says what is known."""
+        if self._expires_at is None:
+            how = "has expired or was ended"
+        elif self._expires_at <= time.monotonic():
+            how = "has expired"
+        else:
+            how = "was ended before its time, as by a logout, or removed by the server"
+        return UpdateError(f"Session {self._id()[:8]}... {how}, since it was loaded.")
+
     def _keep(self, version: Version, expires_at: float | None) -> None:
         """Take note of what the server has."""
         self._sent.clear()
@@ -568,6 +620,14 @@ Write = Callable[[str, str, bytes, bytes, int], Flow[Any]]
 
 def _swap(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
     px = str(lifetime) if conf.EXPIRE or lifetime <= 0 else ""
+    return (yield from _settled(_evaluated(SWAP, old, expected, blob, px), new, blob))
+
+
+def _amend(
+    old: str, new: str, expected: bytes, blob: bytes, lifetime: int
+) -> Flow[Any]:
+    """Store as _swap() does, but let the session expire when it would have."""
+    px = "KEEPTTL" if lifetime > 0 else str(lifetime)
     return (yield from _settled(_evaluated(SWAP, old, expected, blob, px), new, blob))
 
 
