@@ -1,6 +1,7 @@
 """The settings: what each may be, what it is by default, and what is wrong with it."""
 
 import os
+import re
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -67,6 +68,7 @@ DEFAULTS = {
     "SEAL": True,
     "DICTIONARY": (),
     "SCAN_COUNT": 1000,
+    "PASSIVE_PATHS": (),
 }
 
 
@@ -128,6 +130,8 @@ GOOD = [
     ("DICTIONARY", ("b", "a"), (Path("b"), Path("a"))),
     ("SCAN_COUNT", 1, 1),
     ("SCAN_COUNT", 100_000, 100_000),
+    ("PASSIVE_PATHS", ["/poll/"], ("/poll/",)),
+    ("PASSIVE_PATHS", (re.compile("/a"),), (re.compile("/a"),)),
 ]
 
 
@@ -249,6 +253,10 @@ BAD = [
     ("SCAN_COUNT", 1000.0, "E023", "1000.0"),
     ("SCAN_COUNT", "1000", "E023", "'1000'"),
     ("SCAN_COUNT", None, "E023", "None"),
+    ("PASSIVE_PATHS", "/poll/", "E031", "'/poll/'"),
+    ("PASSIVE_PATHS", ["poll/"], "E031", "['poll/']"),
+    ("PASSIVE_PATHS", [re.compile(b"/a")], "E031", "re.compile"),
+    ("PASSIVE_PATHS", None, "E031", "None"),
 ]
 
 
