@@ -52,6 +52,8 @@ PAUSE, LONGEST_PAUSE = 0.008, 0.25
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
+#: Where Django keeps what set_expiry() was given.
+EXPIRY_KEY = "_session_expiry"
 
 
 #: Stands for a stored value that is no string but a list, a set, a hash ...
@@ -71,6 +73,13 @@ class Version:
 
 class SessionStore(SessionBase):
     """A session in Valkey."""
+
+    #: Whether a session that is only read is going to be touched, as by this package's
+    #: SessionMiddleware. For that it has to be known how long it lives yet.
+    rolling = False
+    #: Whether the request is no activity of the user: saving a change leaves the expiry
+    #: as it is.
+    passive = False
 
     _session_cache: dict[str, Any]
     if TYPE_CHECKING:  # What django-stubs do not tell of SessionBase.
@@ -115,7 +124,7 @@ class SessionStore(SessionBase):
     def save(self, must_create: bool = False) -> None:
         """
         Save the session. Changes that others have saved meanwhile stay: see merge.py.
-        An unchanged session is only touched.
+        An unchanged session is only touched; a passive one, not even that.
 
         Raise CreateError if must_create is True and the session exists, UpdateError
         if it is False and the session doesn't exist any more, SessionConflict if
@@ -173,6 +182,27 @@ class SessionStore(SessionBase):
         """See touch()."""
         await self._aget_session()
         return await arun(self._touch(), client.aexecute)
+
+    def touch_is_due(self) -> bool:
+        """
+        Return True if touch() would renew the session: TOUCH_INTERVAL has passed. Of a
+        session that was not loaded, or that has ended, nothing is due.
+        """
+        if not hasattr(self, "_session_cache") or self.session_key is None:
+            return False
+        created, _ = self._age()
+        return conf.TOUCH and not self._is_fresh(self._lifetime(created))
+
+    def keeps_expiry(self) -> bool:
+        """
+        Return True if save() would leave the expiry as it is: the session is passive,
+        and neither its user nor its own expiry has been changed.
+        """
+        if not self.passive or self._base is None:
+            return False
+        base = codec.deserialize(self._base.payload, self.serializer)
+        data = self._session_cache
+        return all(base.get(name) == data.get(name) for name in (EXPIRY_KEY, USER_KEY))
 
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
@@ -293,7 +323,7 @@ class SessionStore(SessionBase):
         Return how long the session lives after it was last used; None if its end is
         fixed, as by ``set_expiry(datetime)``. MAX_LIFETIME may end it before.
         """
-        fixed = isinstance(self._session_cache.get("_session_expiry"), (str, datetime))
+        fixed = isinstance(self._session_cache.get(EXPIRY_KEY), (str, datetime))
         if fixed and not callable(conf.TTL):
             return None
         return timedelta(seconds=max(0, min(self._idle_seconds(), LONGEST)))
@@ -333,7 +363,8 @@ class SessionStore(SessionBase):
         key = key_of(id)
         get: Command = ["GET", key]
         try:
-            if not (conf.TOUCH and conf.EXPIRE and settings.SESSION_SAVE_EVERY_REQUEST):
+            touching = self.rolling or settings.SESSION_SAVE_EVERY_REQUEST
+            if not (conf.TOUCH and conf.EXPIRE and touching):
                 return (yield from twice(get)), None
             blob, left = yield from twice((get, ["PTTL", key]))
         except WrongType:
@@ -412,9 +443,10 @@ class SessionStore(SessionBase):
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
-            yield from self._replace(id, id, _swap, payload)
-        elif not (yield from self._touch()):
-            raise UpdateError
+            write = _amend if self.keeps_expiry() else _swap
+            yield from self._replace(id, id, write, payload)
+        elif not self.passive and not (yield from self._touch()):
+            raise self._gone()
 
     def _create(self) -> Flow[None]:
         self._origin = None
@@ -454,8 +486,9 @@ class SessionStore(SessionBase):
         """
         for attempt in range(RETRIES + 1):
             if self._base is not None and _is_over(self._base.expires):
-                raise UpdateError
-            version, blob, lifetime = self._next(new, payload or self._payload())
+                raise self._gone()
+            kept = self._base if write is _amend else None
+            version, blob, lifetime = self._next(new, payload or self._payload(), kept)
             expected = self._base.stamp if self._base else b""
             former = self._former()
             entry = Entry(new, lifetime, version.user, former)
@@ -463,9 +496,9 @@ class SessionStore(SessionBase):
             try:
                 reply = yield from write(old, expected, blob, entry)
             except WrongType:
-                raise UpdateError from None
+                raise self._gone() from None
             if reply == version.stamp:
-                self._keep(version, _expires_at(lifetime))
+                self._keep(version, self._expires_at if kept else _expires_at(lifetime))
                 if lifetime <= 0:
                     yield from self._ended(old, former, "expired")
                     return False
@@ -477,7 +510,7 @@ class SessionStore(SessionBase):
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
             if found is None:
-                raise UpdateError
+                raise self._gone()
             self._merge(*found)
             payload = None
         raise SessionConflict(
@@ -651,11 +684,18 @@ class SessionStore(SessionBase):
         )
         return version, data
 
-    def _next(self, id: str, payload: bytes) -> tuple[Version, bytes, int]:
-        """Return the version to store, its value, and its lifetime in milliseconds."""
+    def _next(
+        self, id: str, payload: bytes, kept: Version | None = None
+    ) -> tuple[Version, bytes, int]:
+        """
+        Return the version to store, its value, and its lifetime in milliseconds. In the
+        value stands the expiry of the version that is to be kept, if there is one.
+        """
         created, user = self._age()
         lifetime = self._lifetime(created)
         expires = None if conf.EXPIRE else _expires(lifetime)
+        if kept is not None:
+            expires = kept.expires
         blob = codec.pack(payload, id, created, expires)
         version = Version(payload, codec.stamp_of(blob), created, user, expires)
         return version, blob, lifetime
@@ -680,7 +720,7 @@ class SessionStore(SessionBase):
         seconds: Any = None
         if callable(ttl):
             seconds = ttl(self)
-        elif not self._session_cache.get("_session_expiry"):
+        elif not self._session_cache.get(EXPIRY_KEY):
             seconds = ttl
         if seconds is None:
             seconds = self.get_expiry_age()
@@ -707,6 +747,16 @@ class SessionStore(SessionBase):
         # A lifetime that has become shorter has to reach the server, too.
         return abs(lifetime / 1000 - left) < interval
 
+    def _gone(self) -> UpdateError:
+        """Return the error of a save that found no session; it says what is known."""
+        if self._expires_at is None:
+            how = "has expired or was ended"
+        elif self._expires_at <= time.monotonic():
+            how = "has expired"
+        else:
+            how = "was ended before its time, as by a logout, or removed by the server"
+        return UpdateError(f"Session {self._id()[:8]}... {how}, since it was loaded.")
+
     def _keep(self, version: Version, expires_at: float | None) -> None:
         """Take note of what the server has."""
         self._sent.clear()
@@ -729,6 +779,16 @@ def _swap(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     px = str(entry.lifetime) if conf.EXPIRE or entry.lifetime <= 0 else ""
     swapping = index.written(index.swap(id, expected, blob, px, entry))
     return (yield from _settled(swapping, id, blob))
+
+
+def _amend(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
+    """Store as _swap() does, but let the session expire when it would have."""
+    if entry.lifetime <= 0:
+        return (yield from _swap(id, expected, blob, entry))
+    # For the index nothing changes: neither whose the session is, nor its expiry.
+    entry = Entry(id, entry.lifetime)
+    amending = index.written(index.swap(id, expected, blob, "KEEPTTL", entry))
+    return (yield from _settled(amending, id, blob))
 
 
 def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:

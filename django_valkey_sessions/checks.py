@@ -34,6 +34,7 @@ E032    PREVIOUS_ENGINE: this engine
 E033    PREVIOUS_ENGINE: its app is not installed
 E034    PREVIOUS_ENGINE: with braces in PREFIX, in a cluster
 E035    MAX_SESSIONS_PER_USER with USER_INDEX off
+E037    PASSIVE_PATHS: type, or no beginning of a path
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -43,6 +44,7 @@ W006    TTL is longer than MAX_LIFETIME
 W007    TTL counts from the last change, because nothing touches
 W008    SESSION_SAVE_EVERY_REQUEST with TOUCH off
 W009    PREFIX has a hash tag, in a cluster
+W012    SessionMiddleware twice, or behind AuthenticationMiddleware
 """
 
 import ipaddress
@@ -51,10 +53,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware as DjangosMiddleware
 from django.core.checks import CheckMessage, Error, Warning
+from django.utils.module_loading import import_string
 
 from . import client, codec
 from .conf import BadSetting, conf
+from .middleware import SessionMiddleware
+
+#: Spelled out, because a site without users can't import it.
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -188,13 +196,13 @@ def check_lifetimes() -> Iterator[CheckMessage]:
             "The browser forgets the session before the server does. Set "
             "SESSION_COOKIE_AGE to the longer of the two.",
         )
-    if ttl < age and not settings.SESSION_SAVE_EVERY_REQUEST:
+    if ttl < age and not (settings.SESSION_SAVE_EVERY_REQUEST or _is_rolling()):
         yield _warning(
             "W007",
             f"TTL in VALKEY_SESSIONS is {ttl:.15g} s, and only a change renews it.",
-            f"A user who only reads is logged out after {ttl:.15g} s. Set "
-            "SESSION_SAVE_EVERY_REQUEST to True: an unchanged session is then touched, "
-            "not written.",
+            f"A user who only reads is logged out after {ttl:.15g} s. Put "
+            "django_valkey_sessions.middleware.SessionMiddleware in the place of "
+            "Django's, which touches a session that is read.",
         )
     limit = conf.MAX_LIFETIME
     if limit is not None and ttl > limit:
@@ -259,6 +267,42 @@ def _has_hash_tag(prefix: str) -> bool:
     return re.match(r"[^{]*\{[^}]+\}", prefix) is not None
 
 
+def check_middleware() -> Iterator[CheckMessage]:
+    found = [name for name, _ in _session_middlewares()]
+    if len(found) > 1:
+        yield _warning(
+            "W012",
+            f"MIDDLEWARE has {' and '.join(found)}.",
+            "Each gives the request another session: leave one of them.",
+        )
+    entries = list(settings.MIDDLEWARE)
+    if found and AUTHENTICATION in entries[: entries.index(found[0])]:
+        yield _warning(
+            "W012",
+            f"MIDDLEWARE has {found[0]} behind {AUTHENTICATION}.",
+            "Users are found by their session: put it before.",
+        )
+
+
+def _is_rolling() -> bool:
+    """Return True if a session that is only read is touched."""
+    found = _session_middlewares()
+    return conf.TOUCH and any(issubclass(kind, SessionMiddleware) for _, kind in found)
+
+
+def _session_middlewares() -> list[tuple[str, type]]:
+    """Return name and class of each in MIDDLEWARE that is Django's or made of it."""
+    found = []
+    for name in settings.MIDDLEWARE:
+        try:
+            kind = import_string(name)
+        except ImportError:
+            continue  # Django says so when it starts.
+        if isinstance(kind, type) and issubclass(kind, DjangosMiddleware):
+            found.append((name, kind))
+    return found
+
+
 # Deployment.
 
 
@@ -308,5 +352,6 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_hash_tag,
     check_previous_engine,
     check_previous_engine_in_cluster,
+    check_middleware,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

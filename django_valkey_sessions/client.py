@@ -20,6 +20,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import django
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
@@ -81,6 +83,7 @@ def execute(trip: Trip) -> Any:
     if the server says so.
     """
     _note(trip)
+    _warn_in_loop()
     return _process().execute(trip)
 
 
@@ -134,6 +137,33 @@ def _follow_settings(*, setting: str, **kwargs: Any) -> None:
     """Let the next command use the settings that a test has overridden."""
     if setting == "VALKEY_SESSIONS":
         close()
+
+
+#: Where the code is that uses sessions only because somebody else told it to.
+_INSIDE = tuple(
+    os.path.join(module.__path__[0], "")
+    for module in (sys.modules[__package__], django)
+)
+
+
+def _warn_in_loop() -> None:
+    """
+    Warn if this thread runs an event loop, which then waits for Valkey with all that
+    it serves. Python tells each place once.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_code.co_filename.startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        "A session was used blocking in an event loop, which has to wait meanwhile. In "
+        "async code, await: for example `await request.session.aget(key)`.",
+        RuntimeWarning,
+        stacklevel=level,
+    )
 
 
 # The clients of a process. They are found by the process id, at each use: uWSGI forks

@@ -5,6 +5,7 @@ when it is used, with its default, its type and what can be wrong with it.
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -259,6 +260,18 @@ class Conf:
             )
         return store
 
+    @property
+    def PASSIVE_PATHS(self) -> tuple[str | re.Pattern[str], ...]:
+        value = self._get("PASSIVE_PATHS", ())
+        if isinstance(value, (list, tuple)) and all(map(_is_path, value)):
+            return tuple(value)
+        raise BadSetting(
+            "E037",
+            f"PASSIVE_PATHS in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give a list of what paths begin with, for example ['/poll/'], or of "
+            "compiled regular expressions.",
+        )
+
     @classmethod
     def names(cls) -> list[str]:
         """Return the names of all settings."""
@@ -339,6 +352,12 @@ MERGE_HINT = (
     "Give a dictionary of session keys and rules, for example "
     "{'visits': 'django_valkey_sessions.merge.add'}."
 )
+
+
+def _is_path(value: object) -> bool:
+    if isinstance(value, re.Pattern):
+        return isinstance(value.pattern, str)
+    return isinstance(value, str) and value.startswith("/")
 
 
 def _import(name: str, path: str, id: str) -> Any:

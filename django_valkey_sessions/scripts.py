@@ -30,8 +30,8 @@ class Script(str):
 
 
 #: Replace the session at KEYS[1] by a value, which expires after px milliseconds (none:
-#: never; 0 or less: the session is removed), if its stamp is the expected one (none: in
-#: any case).
+#: never; KEEPTTL: when it would have; 0 or less: the session is removed), if its stamp
+#: is the expected one (none: in any case).
 #:
 #: The answer is nothing if there is no such session; the stored value if its stamp is
 #: another one; else the stamp of the new value, so that a reply that GLIDE has mixed up
@@ -42,6 +42,8 @@ if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return gone() end
 if expected ~= '' and stamp ~= expected then return redis.call('GET', KEYS[1]) end
 if px == '' then
   redis.call('SET', KEYS[1], value)
+elseif px == 'KEEPTTL' then
+  redis.call('SET', KEYS[1], value, 'KEEPTTL')
 elseif tonumber(px) > 0 then
   redis.call('SET', KEYS[1], value, 'PX', px)
 else

@@ -115,6 +115,15 @@ def own_engine(settings: Any, own_server: servers.Server) -> servers.Server:
     return own_server
 
 
+@pytest.fixture
+def stock_middleware(settings: Any) -> None:
+    """Django's SessionMiddleware in the place of ours."""
+    settings.MIDDLEWARE = [
+        name.replace("django_valkey_sessions.", "django.contrib.sessions.")
+        for name in settings.MIDDLEWARE
+    ]
+
+
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Call a session's method by its blocking name, on either surface."""

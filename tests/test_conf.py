@@ -1,6 +1,7 @@
 """The settings: what each may be, what it is by default, and what is wrong with it."""
 
 import os
+import re
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -75,6 +76,7 @@ DEFAULTS = {
     "USER_INDEX": True,
     "MAX_SESSIONS_PER_USER": None,
     "PREVIOUS_ENGINE": None,
+    "PASSIVE_PATHS": (),
 }
 
 
@@ -139,6 +141,8 @@ GOOD = [
     ("SCAN_COUNT", 100_000, 100_000),
     ("PREVIOUS_ENGINE", None, None),
     ("PREVIOUS_ENGINE", FileStore.__module__, FileStore),
+    ("PASSIVE_PATHS", ["/poll/"], ("/poll/",)),
+    ("PASSIVE_PATHS", (re.compile("/a"),), (re.compile("/a"),)),
 ]
 
 
@@ -278,6 +282,10 @@ BAD = [
     ("PREVIOUS_ENGINE", __name__, "E031", "is no session engine"),
     ("PREVIOUS_ENGINE", "django_valkey_sessions.backend", "E032", "this engine"),
     ("PREVIOUS_ENGINE", "django_valkey_sessions.sessions", "E032", "this engine"),
+    ("PASSIVE_PATHS", "/poll/", "E037", "'/poll/'"),
+    ("PASSIVE_PATHS", ["poll/"], "E037", "['poll/']"),
+    ("PASSIVE_PATHS", [re.compile(b"/a")], "E037", "re.compile"),
+    ("PASSIVE_PATHS", None, "E037", "None"),
 ]
 
 

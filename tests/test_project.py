@@ -88,7 +88,8 @@ def test_an_outage_is_a_fast_error_and_logs_nobody_out(site, own_engine):
     own_engine.kill()
     for path in ("/", "/data/"):
         reply = visitor.get(path)
-        assert (reply.status, reply.cookies) == (500, ())
+        assert (reply.status, reply.cookies) == (503, ())
+        assert "You are not logged out" in reply.body
         assert reply.milliseconds < 1500
     own_engine.start()
 

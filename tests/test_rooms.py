@@ -38,8 +38,12 @@ ROOMS = {
     "previous": {"conf", "flow", "keys"},
     "moving": {"client", "codec", "flow", "previous", "backend"},
     "server": {"client", "conf", "flow"},
-    "middleware": {"flow"},
-    "checks": {"client", "codec", "conf"},
+    # Which paths are passive is a setting.
+    "middleware": {"conf", "flow", "pages"},
+    "pages": set(),
+    "decorators": set(),
+    # What is right depends on whether the site has our middleware.
+    "checks": {"client", "codec", "conf", "middleware"},
     "apps": {"checks"},
     "management": {
         *("management", "sessions", "moving", "previous"),
@@ -166,7 +170,7 @@ def test_lua_is_written_where_the_flows_are(source):
     assert room_of(source) in SPEAKERS or lua not in source.read_text()
 
 
-@pytest.mark.parametrize("room", ["backend", "client", "checks", "apps"])
+@pytest.mark.parametrize("room", ["backend", "client", "checks", "apps", "middleware"])
 def test_importing_a_room_does_not_import_glide(room):
     """GLIDE costs 0.3 s and 20 MB, which a process that never connects can save."""
     code = (
