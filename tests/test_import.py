@@ -23,7 +23,6 @@ from django_valkey_sessions.exceptions import ConnectionLost
 from django_valkey_sessions.moving import move
 
 from .postgres import Postgres
-from .test_commands import run as run
 from .test_moving import Kept
 
 pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.django_db]
