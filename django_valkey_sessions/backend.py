@@ -422,9 +422,11 @@ class SessionStore(SessionBase):
         engine = previous.in_use()
         if engine is None:
             return None
-        moved, blob = yield from twice(
-            (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
-        )
+        trip: Trip = (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
+        try:
+            moved, blob = yield from twice(trip)
+        except WrongType:
+            return NO_STRING
         if moved:
             return blob  # Moved by another request just now, if it is here.
         found = yield previous.reading(engine, cast(str, self.session_key))
@@ -974,6 +976,7 @@ def _note(lifetime: float) -> str:
     return str(int((lifetime + settings.SESSION_COOKIE_AGE) * 1000))
 
 
+@sensitive_variables("session_key")
 def _over_there(
     what: Callable[[Engine, str], Call], session_key: str | None
 ) -> Call | None:
