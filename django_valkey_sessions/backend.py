@@ -5,31 +5,42 @@ Each operation is a private flow, a generator that yields commands and receives
 their replies; its public pair, blocking and awaiting, drives it (see flow.py).
 """
 
-import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
 
-from . import client, codec, keys
-from .client import ScriptMissing, WrongType
+from . import client, codec, index, keys, previous
+from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
-from .exceptions import (
-    ConnectionLost,
-    ReplyLost,
-    SessionConflict,
-    SessionStoreUnavailable,
-)
-from .flow import Command, Flow, Trip, arun, run
+from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
+from .flow import Call, Command, Flow, arun, run
+from .index import Entry
 from .merge import merge, same
+from .previous import Engine, Found, Missed
+from .scripts import (
+    ADOPT,
+    Evaluation,
+    again,
+    key_of,
+    looked,
+    raise_first,
+    together,
+    twice,
+)
+from .signals import announce, session_created, session_ended, session_unreadable
+
+if TYPE_CHECKING:
+    from .sessions import SessionInfo
 
 logger = getLogger("django.security.SuspiciousSession")
 
@@ -42,41 +53,6 @@ PAUSE, LONGEST_PAUSE = 0.008, 0.25
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
 
-
-class Script(str):
-    """A Lua script, with the name that the server gives it."""
-
-    sha: str
-
-    def __new__(cls, source: str) -> "Script":
-        script = super().__new__(cls, source)
-        script.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-        return script
-
-
-#: Replace the session at KEYS[1] by ARGV[2], which expires after ARGV[3] milliseconds
-#: (none: never; 0 or less: the session is removed), if its stamp is ARGV[1] (none: in
-#: any case).
-#:
-#: The answer is nothing if there is no such session; the stored value if its stamp is
-#: another one; else the stamp of ARGV[2], so that a reply that GLIDE has mixed up is
-#: never taken for success.
-SWAP = Script("""
-local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
-if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
-if ARGV[1] ~= '' and stamp ~= ARGV[1] then return redis.call('GET', KEYS[1]) end
-if ARGV[3] == '' then
-  redis.call('SET', KEYS[1], ARGV[2])
-elseif tonumber(ARGV[3]) > 0 then
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-else
-  redis.call('UNLINK', KEYS[1])
-end
-return string.sub(ARGV[2], 7, 18)
-""")
-
-#: The scripts that this process has sent in full, which is how the server learns them.
-_sent: set[Script] = set()
 
 #: Stands for a stored value that is no string but a list, a set, a hash ...
 NO_STRING = object()
@@ -201,25 +177,33 @@ class SessionStore(SessionBase):
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
         """Return True if there is a session with this key."""
-        return run(self._exists(_id_of(session_key or None)), client.execute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return run(self._exists(_id_of(session_key), reading), client.execute)
 
     @sensitive_variables("session_key")
     async def aexists(self, session_key: str | None) -> bool:
         """See exists()."""
-        return await arun(self._exists(_id_of(session_key or None)), client.aexecute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return await arun(self._exists(_id_of(session_key), reading), client.aexecute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     def delete(self, session_key: str | None = None) -> None:
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error.
         """
-        run(self._delete(_id_of(session_key)), client.execute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        run(self._delete(_id_of(session_key), ending), client.execute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     async def adelete(self, session_key: str | None = None) -> None:
         """See delete()."""
-        await arun(self._delete(_id_of(session_key)), client.aexecute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        await arun(self._delete(_id_of(session_key), ending), client.aexecute)
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -234,12 +218,85 @@ class SessionStore(SessionBase):
         """See clear_expired()."""
         await arun(_sweep(), client.aexecute)
 
+    # All sessions, in the words of other stores. Each looks at every key of the server,
+    # a page of SCAN_COUNT at a time, which is nothing for requests. sessions.py, which
+    # does it, stands on this module: it is imported when it is needed.
+
+    @classmethod
+    def ids(cls) -> Iterator[str]:
+        """Yield the ids of all sessions, in no order, in rare cases one twice."""
+        cursor: Any = "0"
+        while cursor != b"0":
+            cursor, page = run(scan(cursor), client.execute)
+            yield from page
+
+    @classmethod
+    async def aids(cls) -> AsyncIterator[str]:
+        """See ids()."""
+        cursor: Any = "0"
+        while cursor != b"0":
+            cursor, page = await arun(scan(cursor), client.aexecute)
+            for id in page:
+                yield id
+
+    @classmethod
+    def all(cls) -> "Iterator[SessionInfo]":
+        """Yield what is known of all sessions: see ``sessions.iterate()``."""
+        from . import sessions
+
+        return sessions.iterate()
+
+    @classmethod
+    def aall(cls) -> "AsyncIterator[SessionInfo]":
+        """See all()."""
+        from . import sessions
+
+        return sessions.aiterate()
+
+    @classmethod
+    def length(cls) -> int:
+        """Return how many sessions there are: see ``sessions.count()``."""
+        from . import sessions
+
+        return sessions.count()
+
+    @classmethod
+    async def alength(cls) -> int:
+        """See length()."""
+        from . import sessions
+
+        return await sessions.acount()
+
+    @classmethod
+    def clear_all(cls) -> int:
+        """End all sessions; return how many these were: see ``sessions.clear()``."""
+        from . import sessions
+
+        return sessions.clear()
+
+    @classmethod
+    async def aclear_all(cls) -> int:
+        """See clear_all()."""
+        from . import sessions
+
+        return await sessions.aclear()
+
     # What needs no server.
 
     def clear(self) -> None:
         """Empty the session. What the server has is replaced at the next save."""
         super().clear()
         self._base = None
+
+    def idle_lifetime(self) -> timedelta | None:
+        """
+        Return how long the session lives after it was last used; None if its end is
+        fixed, as by ``set_expiry(datetime)``. MAX_LIFETIME may end it before.
+        """
+        fixed = isinstance(self._session_cache.get("_session_expiry"), (str, datetime))
+        if fixed and not callable(conf.TTL):
+            return None
+        return timedelta(seconds=max(0, min(self._idle_seconds(), LONGEST)))
 
     def _get_new_session_key(self) -> str:
         # No look whether it is taken: storing it under NX finds that out.
@@ -256,6 +313,8 @@ class SessionStore(SessionBase):
         id = self._id()
         with self._outage.remembered():
             blob, expires_at = yield from self._fetch(id)
+            if blob is None:
+                blob = yield from self._move_in(id)
             found = yield from self._opened(blob, id)
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
@@ -287,9 +346,22 @@ class SessionStore(SessionBase):
     ) -> Flow[tuple[Version, dict[str, Any]] | None]:
         """Return the stored version and its data; None if there is no session."""
         try:
-            return self._open(blob, id)
+            found = self._open(blob, id)
         except Unreadable as error:
-            reason = error
+            found = yield from self._opened_again(blob, id, error)
+        if found is None:
+            return None
+        version, _ = found
+        limit = conf.MAX_LIFETIME
+        too_old = limit is not None and version.created + limit <= time.time()
+        if too_old or _is_over(version.expires):
+            yield from self._ended(id, version.user, "expired")
+            return None
+        return found
+
+    def _opened_again(
+        self, blob: Any, id: str, reason: Unreadable
+    ) -> Flow[tuple[Version, dict[str, Any]] | None]:
         # GLIDE shares a connection between all threads and can't notice when a reply
         # reaches the wrong one. That looks the same, but not a second time.
         again, _ = yield from self._fetch(id)
@@ -300,6 +372,9 @@ class SessionStore(SessionBase):
                 id[:8],
                 reason,
             )
+            yield from announce(
+                session_unreadable, type(self), id=id, reason=str(reason)
+            )
             return None
         try:
             return self._open(again, id)
@@ -308,10 +383,32 @@ class SessionStore(SessionBase):
                 "Valkey's replies do not belong to the requests that they reach."
             ) from None
 
+    def _move_in(self, id: str) -> Flow[Any]:
+        """
+        Move the session here if only the previous engine has it. Return the value that
+        is stored then; None if there is no session.
+        """
+        engine = previous.in_use()
+        if engine is None:
+            return None
+        moved, blob = yield from twice(
+            (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
+        )
+        if moved:
+            return blob  # Moved by another request just now, if it is here.
+        found = yield previous.reading(engine, cast(str, self.session_key))
+        if isinstance(found, Missed):
+            return None
+        one = arrival(found, codec.serialize(found.data, self.serializer))
+        ((value, _),) = yield from adopt(engine, [one])
+        return value
+
     def _save(self, must_create: bool) -> Flow[None]:
         if self.session_key is None:
             raise UpdateError  # It was gone when its data were loaded just now.
         id, payload = self._id(), self._payload()
+        if self._base is None and not must_create:  # It may never have been loaded.
+            yield from self._move_in(id)
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
@@ -338,31 +435,42 @@ class SessionStore(SessionBase):
             if (yield from twice(["EXISTS", key_of(id)])):
                 raise CreateError
             return
-        inserting = _just(["SET", key_of(id), blob, "NX", *_px(lifetime)])
+        storing: Command = ["SET", key_of(id), blob, "NX", *_px(lifetime)]
+        entry = Entry(id, lifetime, version.user)
+        inserting = index.written(index.send(storing, entry))
         if (yield from _settled(inserting, id, blob)) is None:
             raise CreateError
         self._keep(version, _expires_at(lifetime))
+        yield from self._announce(session_created, id, version.user, previous_id=None)
+        yield from self._logged_in(id, None, version.user)
 
     def _replace(
         self, old: str, new: str, write: "Write", payload: bytes | None = None
-    ) -> Flow[None]:
+    ) -> Flow[bool]:
         """
         Store what is in memory in the place of what is stored under the old id, which
         may also be the new one. Merge what others have stored there, and try again.
+        Return False if its lifetime is over, and what was stored is now removed.
         """
         for attempt in range(RETRIES + 1):
             if self._base is not None and _is_over(self._base.expires):
                 raise UpdateError
             version, blob, lifetime = self._next(new, payload or self._payload())
             expected = self._base.stamp if self._base else b""
+            former = self._former()
+            entry = Entry(new, lifetime, version.user, former)
             self._sent[version.stamp] = version
             try:
-                reply = yield from write(old, new, expected, blob, lifetime)
+                reply = yield from write(old, expected, blob, entry)
             except WrongType:
                 raise UpdateError from None
             if reply == version.stamp:
                 self._keep(version, _expires_at(lifetime))
-                return
+                if lifetime <= 0:
+                    yield from self._ended(old, former, "expired")
+                    return False
+                yield from self._logged_in(new, former, version.user)
+                return True
             if attempt:  # Two may meet by chance; more of them have to spread.
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
                 yield random.uniform(0, pause)  # noqa: S311
@@ -408,16 +516,24 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             yield from self._create()
             return
+        id = self._id()
+        if self._base is None:  # It may never have been loaded.
+            yield from self._move_in(id)
+        yield from _end_over_there(id, _over_there(previous.ending, self.session_key))
         self._next_key = self._get_new_session_key()
         self.modified = True
         try:
             new = keys.session_id(self._next_key)
-            yield from self._replace(self._id(), new, _move)
+            stored = yield from self._replace(id, new, _move)
         except UpdateError:
             # Another request has ended the session. Under a new key it would be
             # revived; with the old one, the next save says what has happened.
             return
-        self._session_key = self._next_key
+        before, self._session_key = id, self._next_key
+        if stored:
+            yield from self._announce(
+                session_created, new, self._former(), previous_id=before
+            )
 
     def _touch(self) -> Flow[bool]:
         if self.session_key is None:
@@ -430,7 +546,9 @@ class SessionStore(SessionBase):
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
             return (yield from self._rewrite(id, self._base, lifetime))
         # PEXPIRE removes the session if its lifetime is over.
-        touched = yield from twice(["PEXPIRE", key_of(id), str(lifetime)])
+        command: Command = ["PEXPIRE", key_of(id), str(lifetime)]
+        touching = index.send(command, Entry(id, lifetime, self._former()))
+        touched = yield from again(lambda: index.written(touching))
         self._expires_at = _expires_at(lifetime)
         return bool(touched) and lifetime > 0
 
@@ -441,7 +559,8 @@ class SessionStore(SessionBase):
         expires = None if conf.EXPIRE else _expires(lifetime)
         blob = codec.pack(base.payload, id, base.created, expires)
         try:
-            reply = yield from _swap(id, id, base.stamp, blob, lifetime)
+            entry = Entry(id, lifetime, base.user)
+            reply = yield from _swap(id, base.stamp, blob, entry)
         except WrongType:
             return False
         version = replace(base, stamp=codec.stamp_of(blob), expires=expires)
@@ -450,9 +569,19 @@ class SessionStore(SessionBase):
         # Another value is there: whoever has saved it has refreshed the session.
         return reply is not None and lifetime > 0
 
-    def _exists(self, id: str | None) -> Flow[bool]:
+    def _exists(self, id: str | None, reading: Call | None = None) -> Flow[bool]:
         if id is None:
             return False
+        if (yield from self._exists_here(id)):
+            return True
+        if reading is None:
+            return False
+        moved = yield from twice(["EXISTS", moved_key_of(id)])
+        if moved:  # Perhaps by another request just now.
+            return (yield from self._exists_here(id))
+        return isinstance((yield reading), Found)
+
+    def _exists_here(self, id: str) -> Flow[bool]:
         if conf.EXPIRE:
             return bool((yield from twice(["EXISTS", key_of(id)])))
         end = str(codec.HEAD_SIZE - 1)
@@ -462,15 +591,43 @@ class SessionStore(SessionBase):
             return False
         return bool(head) and not _is_over(codec.expiry_of(head))
 
-    def _delete(self, id: str | None) -> Flow[None]:
+    def _delete(self, id: str | None, ending: Call | None = None) -> Flow[None]:
         own = None if self.session_key is None else self._id()
+        user = None
         if id is None or id == own:
-            id = own
+            id, user = own, self._former()
             self._base = self._expires_at = None
-        if id is not None:
-            yield from twice(["UNLINK", key_of(id)])
+        if id is None:
+            return
+        yield from _end_over_there(id, ending)
+        removing = index.removal(id, user)
+        if (yield from again(lambda: index.written(removing))):
+            yield from self._ended(id, user, "logout")
+
+    # What others learn of it.
+
+    def _announce(
+        self, signal: Signal, id: str, user: str | None, **facts: Any
+    ) -> Flow[None]:
+        return announce(signal, type(self), id=id, user_id=user, **facts)
+
+    def _ended(self, id: str, user: str | None, reason: str) -> Flow[None]:
+        return self._announce(session_ended, id, user, reason=reason)
+
+    def _logged_in(self, id: str, former: str | None, user: str | None) -> Flow[None]:
+        """End sessions of a user who has just logged in and has too many of them."""
+        most = conf.MAX_SESSIONS_PER_USER
+        if most is None or user is None or user == former:
+            return
+        from . import sessions
+
+        yield from sessions.end_surplus(user, most, id)
 
     # What the flows decide with.
+
+    def _former(self) -> str | None:
+        """Return whose session it is as it is stored, as far as that is known."""
+        return None if self._origin is None else self._origin[1]
 
     def _id(self) -> str:
         return keys.session_id(cast(str, self.session_key))
@@ -485,10 +642,6 @@ class SessionStore(SessionBase):
             raise Unreadable("it is no string")
         envelope = codec.unpack(blob, id)
         data = codec.deserialize(envelope.payload, self.serializer)
-        limit = conf.MAX_LIFETIME
-        too_old = limit is not None and envelope.created + limit <= time.time()
-        if too_old or _is_over(envelope.expires):
-            return None
         version = Version(
             envelope.payload,
             envelope.stamp,
@@ -516,6 +669,13 @@ class SessionStore(SessionBase):
 
     def _lifetime(self, created: int) -> int:
         """Return how many milliseconds from now the session is to live."""
+        seconds = self._idle_seconds()
+        if conf.MAX_LIFETIME is not None:
+            seconds = min(seconds, created + conf.MAX_LIFETIME - time.time())
+        return int(max(-LONGEST, min(seconds, LONGEST)) * 1000)
+
+    def _idle_seconds(self) -> float:
+        """Return the same in seconds, not capped by MAX_LIFETIME."""
         ttl = conf.TTL
         seconds: Any = None
         if callable(ttl):
@@ -532,9 +692,7 @@ class SessionStore(SessionBase):
                 f"The lifetime of a session is {seconds!r}, which is neither a number "
                 "of seconds nor a timedelta."
             )
-        if conf.MAX_LIFETIME is not None:
-            seconds = min(seconds, created + conf.MAX_LIFETIME - time.time())
-        return int(max(-LONGEST, min(seconds, LONGEST)) * 1000)
+        return float(seconds)
 
     def _is_fresh(self, lifetime: int) -> bool:
         """Return True if the session was refreshed less than TOUCH_INTERVAL ago."""
@@ -562,52 +720,42 @@ class SessionStore(SessionBase):
 
 # Pieces of flows.
 
-#: (old id, new id, expected stamp, value, lifetime) -> a reply as that of SWAP.
-Write = Callable[[str, str, bytes, bytes, int], Flow[Any]]
+
+#: (old id, expected stamp, value, entry of the new id) -> a reply as that of SWAP.
+Write = Callable[[str, bytes, bytes, Entry], Flow[Any]]
 
 
-def _swap(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
-    px = str(lifetime) if conf.EXPIRE or lifetime <= 0 else ""
-    return (yield from _settled(_evaluated(SWAP, old, expected, blob, px), new, blob))
+def _swap(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
+    px = str(entry.lifetime) if conf.EXPIRE or entry.lifetime <= 0 else ""
+    swapping = index.written(index.swap(id, expected, blob, px, entry))
+    return (yield from _settled(swapping, id, blob))
 
 
-def _move(old: str, new: str, expected: bytes, blob: bytes, lifetime: int) -> Flow[Any]:
+def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     """
     Store under the new id, and then remove from under the old one. Not in one round
     trip: if the server hangs, it carries out later what nobody waits for any more, and
     the browser would be left with the old key and no session.
     """
-    if lifetime > 0:
-        storing = _just(["SET", key_of(new), blob, *_px(lifetime)])
-        yield from _settled(storing, new, blob)
+    new, stamp = entry.id, codec.stamp_of(blob)
+    if entry.lifetime > 0:
+        storing: Command = ["SET", key_of(new), blob, *_px(entry.lifetime)]
+        entering = index.written(index.send(storing, replace(entry, former=None)))
+        yield from _settled(entering, new, blob)
+    leaving = Entry(old, 0, None, entry.former)
+    taking_back = index.removal(new, entry.user)
     try:
-        reply = yield from _evaluated(SWAP, old, expected, blob, "0")
+        reply = yield from index.written(index.swap(old, expected, blob, "0", leaving))
     except ReplyLost:
         if (yield ["EXISTS", key_of(old)]):
-            yield from twice(["UNLINK", key_of(new)])
+            yield from again(lambda: index.written(taking_back))
             raise
-        return codec.stamp_of(blob)
+        return stamp
     except WrongType:
         reply = None
-    if reply != codec.stamp_of(blob):
-        yield from twice(["UNLINK", key_of(new)])
+    if reply != stamp:
+        yield from again(lambda: index.written(taking_back))
     return reply
-
-
-def _evaluated(script: Script, id: str, *arguments: str | bytes) -> Flow[Any]:
-    words: Command = ["1", key_of(id), *arguments]
-    if script in _sent:
-        try:
-            return (yield ["EVALSHA", script.sha, *words])
-        except ScriptMissing:
-            pass  # The server was restarted, or it is another node. It did nothing.
-    reply = yield ["EVAL", script, *words]
-    _sent.add(script)
-    return reply
-
-
-def _just(command: Command) -> Flow[Any]:
-    return (yield command)
 
 
 def _settled(writing: Flow[Any], id: str, blob: bytes) -> Flow[Any]:
@@ -625,64 +773,191 @@ def _settled(writing: Flow[Any], id: str, blob: bytes) -> Flow[Any]:
         raise
 
 
-def twice(trip: Trip) -> Flow[Any]:
-    """Send what does no harm if it is done twice, and once more if that gets lost."""
-    try:
-        replies = yield trip
-    except ConnectionLost:
-        replies = yield trip
-    if isinstance(trip, tuple):
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-    return replies
-
-
 def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
     """
     Go one step of SCAN_COUNT keys through the server. Return the next cursor, and the
     ids of the sessions among the keys. The first cursor is "0", the last b"0".
     """
-    pattern, step = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
-    words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", step]
-    cursor, found = yield from twice(words)
-    names = [key.decode(errors="replace") for key in found]
+    cursor, names = yield from scan_keys(cursor)
     return cursor, [id for key in names if (id := keys.stored_id(conf.PREFIX, key))]
 
 
-def removal(id: str, head: bytes) -> Command:
+def scan_keys(cursor: Any) -> Flow[tuple[Any, list[str]]]:
+    """The same, but return all keys that begin with the prefix."""
+    pattern, step = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
+    words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", step]
+    cursor, found = yield from twice(words)
+    return cursor, [key.decode(errors="replace") for key in found]
+
+
+def swap_out(id: str, head: bytes, user: str | None = None) -> index.Write:
     """
-    Return the command that removes the session if its value still has the stamp in
-    these bytes, at which the value began. Its reply is this stamp if it has done it.
+    Return what removes the session, of this user, if its value still has the stamp in
+    these bytes, at which the value began. The reply is this stamp if that was done.
     """
-    return ["EVAL", SWAP, "1", key_of(id), codec.stamp_of(head), head, "0"]
+    return index.swap(id, codec.stamp_of(head), head, "0", Entry(id, 0, None, user))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A session of the previous engine, as it is to be stored."""
+
+    found: Found
+    blob: bytes = field(repr=False)
+    lifetime: int  # Milliseconds.
+
+
+def arrival(found: Found, payload: bytes) -> Arrival:
+    """Prepare the session with this payload."""
+    seconds = found.lifetime
+    if conf.MAX_LIFETIME is not None:
+        seconds = min(seconds, conf.MAX_LIFETIME)
+    lifetime = int(seconds * 1000)
+    expires = None if conf.EXPIRE else _expires(lifetime)
+    blob = codec.pack(payload, found.id, int(time.time()), expires)
+    return Arrival(found, blob, lifetime)
+
+
+def adopt(engine: Engine, arrivals: Sequence[Arrival]) -> Flow[list[tuple[Any, bool]]]:
+    """
+    Store sessions of the previous engine, together. Return for each the value that is
+    stored then, None if it has ended, and True if it was stored just now.
+    """
+    replies = yield from again(lambda: _adopted(arrivals))
+    pairs = list(zip(arrivals, replies, strict=True))
+    stored = {one.found.id: one.found for one, reply in pairs if _is_of(one, reply)}
+    ended = yield from _end_what_ended(engine, stored)
+    states: list[tuple[Any, bool]] = []
+    for one, reply in pairs:
+        if one.found.id in ended:
+            states.append((None, False))
+        elif one.found.id in stored:
+            states.append((one.blob, True))
+        else:
+            states.append((NO_STRING if reply == b"" else reply, False))
+    return states
+
+
+def _adopted(arrivals: Sequence[Arrival]) -> Flow[list[Any]]:
+    """Store them, and their entries in the indexes of their users beside them."""
+    entries = [
+        Entry(one.found.id, one.lifetime, user_of(one.found.data)) for one in arrivals
+    ]
+    entering = index.entering(entries)
+    replies = yield from together([*map(_adopting, arrivals), *entering])
+    adopted = replies[: len(arrivals)]
+    raise_first(adopted)
+    index.note(replies[len(arrivals) :])
+    return adopted
+
+
+def _adopting(one: Arrival) -> Evaluation:
+    id, lifetime = one.found.id, str(one.lifetime) if conf.EXPIRE else ""
+    words = (one.blob, lifetime, _note(one.found.lifetime))
+    return Evaluation(ADOPT, [key_of(id), moved_key_of(id)], words)
+
+
+def _end_what_ended(engine: Engine, stored: dict[str, Found]) -> Flow[set[str]]:
+    """
+    Of the sessions that were stored just now, end those that the previous engine does
+    not have any more: who has logged out over there meanwhile stays logged out.
+    """
+    if not stored:
+        return set()
+    still: set[str] = yield previous.looking_again(engine, list(stored.values()))
+    ended = stored.keys() - still
+    if ended:
+        removals = [
+            index.removal(id, user_of(found.data))
+            for id, found in stored.items()
+            if id in ended
+        ]
+        yield from again(lambda: index.all_written(removals))
+    return ended
+
+
+def adoptable(ids: Sequence[str]) -> Flow[list[tuple[Any, bool]]]:
+    """Return for each of the sessions what adopt() would, but store nothing."""
+    commands: list[Command] = []
+    for id in ids:
+        commands += [["EXISTS", key_of(id)], ["EXISTS", moved_key_of(id)]]
+    replies = yield from twice(tuple(commands))
+    pairs = zip(replies[::2], replies[1::2], strict=True)
+    return [(here or None, not here and not moved) for here, moved in pairs]
+
+
+def _is_of(one: Arrival, reply: Any) -> bool:
+    """Return True if the reply of ADOPT says that this one is stored."""
+    stamp = codec.stamp_of(one.blob)
+    # After a lost reply it is sent again, and then finds what it stored itself.
+    return isinstance(reply, bytes) and stamp in (reply, codec.stamp_of(reply))
+
+
+def _end_over_there(id: str, ending: Call | None) -> Flow[None]:
+    """
+    End the session in the previous engine, and take note of that: a request that has
+    read it there a moment ago may be about to store it here.
+    """
+    if ending is None:
+        return
+    left = yield ending
+    if left:
+        yield from twice(["SET", moved_key_of(id), "", "PX", _note(left)])
+
+
+def _note(lifetime: float) -> str:
+    """
+    Return for how many milliseconds it is noted that a session was moved, which could
+    live for so many seconds: as long as it may come back. Hosts with the old settings
+    may still prolong it over there, and each time for the age of its cookie.
+    """
+    return str(int((lifetime + settings.SESSION_COOKIE_AGE) * 1000))
+
+
+def _over_there(
+    what: Callable[[Engine, str], Call], session_key: str | None
+) -> Call | None:
+    """Return what is to be done with the session in the previous engine, if any."""
+    engine = previous.in_use()
+    if engine is None or session_key is None:
+        return None
+    return what(engine, session_key)
 
 
 def _sweep() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = yield from scan(cursor)
-        yield from _sweep_page(ids)
+        if ids:
+            yield from _sweep_page(ids)
+    yield from tidy_indexes()
 
 
 def _sweep_page(ids: list[str]) -> Flow[None]:
-    if not ids:
-        return
     end = str(codec.HEAD_SIZE - 1)
-    heads = yield tuple(["GETRANGE", key_of(id), "0", end] for id in ids)
-    pairs = zip(ids, heads, strict=True)
+    heads = yield from looked(tuple(["GETRANGE", key_of(id), "0", end] for id in ids))
     over = [
-        removal(id, head)
-        for id, head in pairs
+        swap_out(id, head)
+        for id, head in zip(ids, heads, strict=True)
         if isinstance(head, bytes) and _is_over(codec.expiry_of(head))
     ]
     if over:
-        yield from twice(tuple(over))
+        yield from again(lambda: index.all_written(over))
 
 
-def key_of(id: str) -> str:
-    """Return the key under which Valkey holds the session with this id."""
-    return keys.stored_key(conf.PREFIX, id)
+def tidy_indexes() -> Flow[None]:
+    """Remove the entries of sessions that are gone from the indexes of all users."""
+    cursor: Any = "0"
+    while cursor != b"0":
+        cursor, names = yield from scan_keys(cursor)
+        users = [u for key in names if (u := keys.indexed_user(conf.PREFIX, key))]
+        if users:
+            yield from index.tidy(users)
+
+
+def moved_key_of(id: str) -> str:
+    """Return the key under which Valkey notes that the session was moved here."""
+    return keys.moved_key(conf.PREFIX, id)
 
 
 def _id_of(session_key: str | None) -> str | None:

@@ -26,6 +26,14 @@ E022    DICTIONARY: type, or not a dictionary
 E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
+E028    USER_INDEX: type
+E029    MAX_SESSIONS_PER_USER: type
+E030    PREVIOUS_ENGINE: type
+E031    PREVIOUS_ENGINE: not a session engine, or can't be imported
+E032    PREVIOUS_ENGINE: this engine
+E033    PREVIOUS_ENGINE: its app is not installed
+E034    PREVIOUS_ENGINE: with braces in PREFIX, in a cluster
+E035    MAX_SESSIONS_PER_USER with USER_INDEX off
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -197,15 +205,58 @@ def check_lifetimes() -> Iterator[CheckMessage]:
         )
 
 
+def check_limit() -> Iterator[CheckMessage]:
+    if conf.MAX_SESSIONS_PER_USER is not None and not conf.USER_INDEX:
+        yield Error(
+            "VALKEY_SESSIONS has MAX_SESSIONS_PER_USER, and USER_INDEX is False.",
+            hint="The index tells which sessions a user has: remove one of the two.",
+            id="valkey_sessions.E035",
+        )
+
+
 def check_hash_tag() -> Iterator[CheckMessage]:
     prefix = conf.PREFIX
-    if conf.CLUSTER and re.match(r"[^{]*\{[^}]+\}", prefix):
+    if conf.CLUSTER and _has_hash_tag(prefix):
         yield _warning(
             "W009",
             f"PREFIX in VALKEY_SESSIONS is {prefix!r}, and CLUSTER is True.",
             "The braces are a hash tag, which puts every session on the same node of "
             "the cluster: leave them out.",
         )
+
+
+def check_previous_engine() -> Iterator[CheckMessage]:
+    model: Callable[[], Any] | None
+    model = getattr(conf.PREVIOUS_ENGINE, "get_model_class", None)
+    if model is None:
+        return
+    try:
+        model()
+    except RuntimeError as error:  # So says Django of models without an app.
+        yield Error(
+            f"PREVIOUS_ENGINE in VALKEY_SESSIONS has no table: {error}",
+            hint="Leave 'django.contrib.sessions' in INSTALLED_APPS for as long as "
+            "sessions are moved from its table.",
+            id="valkey_sessions.E033",
+        )
+
+
+def check_previous_engine_in_cluster() -> Iterator[CheckMessage]:
+    prefix = conf.PREFIX
+    if not (conf.CLUSTER and conf.PREVIOUS_ENGINE):
+        return
+    if re.search("[{}]", prefix) and not _has_hash_tag(prefix):
+        yield Error(
+            f"PREFIX in VALKEY_SESSIONS is {prefix!r}, CLUSTER is True, and there is a "
+            "PREVIOUS_ENGINE.",
+            hint="What is noted of a session that was moved has to be on its node, "
+            "which takes braces of its own: leave those in PREFIX out.",
+            id="valkey_sessions.E034",
+        )
+
+
+def _has_hash_tag(prefix: str) -> bool:
+    return re.match(r"[^{]*\{[^}]+\}", prefix) is not None
 
 
 # Deployment.
@@ -253,6 +304,9 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_options,
     check_touching,
     check_lifetimes,
+    check_limit,
     check_hash_tag,
+    check_previous_engine,
+    check_previous_engine_in_cluster,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

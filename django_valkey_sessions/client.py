@@ -59,7 +59,7 @@ TASKS = Path("/proc/self/task")
 
 
 class WrongType(Exception):
-    """The key holds something else than a string."""
+    """The key holds something of another type than the command is for."""
 
 
 class ScriptMissing(Exception):
@@ -589,7 +589,7 @@ def _translated(error: Exception) -> Exception:
     # Without the address, whose words mean nothing.
     text = re.sub(r"`[^`]*`", "", str(error).lower())
     if "wrongtype:" in text:
-        return WrongType("The key does not hold a string.")
+        return WrongType("WRONGTYPE: the key holds something of another type.")
     if "noscripterror" in text or "noscript:" in text:
         return ScriptMissing("The server does not know the script.")
     kind = {"ConnectionError": ConnectionLost, "TimeoutError": ReplyLost}.get(

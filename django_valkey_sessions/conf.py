@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -22,6 +23,8 @@ from .merge import Rule
 PLAIN_SCHEMES = ("valkey", "redis")
 TLS_SCHEMES = ("valkeys", "rediss")
 DEFAULT_PORT = 6379
+#: The module of our own engine.
+OURS = "django_valkey_sessions.backend"
 
 #: Seconds. No session is meant to live longer, and much more overflows in the server.
 LONGEST = 100 * 365 * 86400
@@ -205,6 +208,52 @@ class Conf:
             "Give how many keys the server looks at in one step: a whole number "
             "from 1 on.",
         )
+
+    @property
+    def USER_INDEX(self) -> bool:
+        return self._flag("USER_INDEX", True, "E028")
+
+    @property
+    def MAX_SESSIONS_PER_USER(self) -> int | None:
+        value = self._get("MAX_SESSIONS_PER_USER", None)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return value
+        raise BadSetting(
+            "E029",
+            f"MAX_SESSIONS_PER_USER in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give a whole number from 1 on, or None for no limit.",
+        )
+
+    @property
+    def PREVIOUS_ENGINE(self) -> type[SessionBase] | None:
+        value = self._get("PREVIOUS_ENGINE", None)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value:
+            raise BadSetting(
+                "E030",
+                f"PREVIOUS_ENGINE in VALKEY_SESSIONS is {_shown(value)}.",
+                "Give what SESSION_ENGINE was before, for example "
+                "'django.contrib.sessions.backends.db'.",
+            )
+        path = f"{value}.SessionStore"
+        store = _import("PREVIOUS_ENGINE in VALKEY_SESSIONS", path, "E031")
+        if not (isinstance(store, type) and issubclass(store, SessionBase)):
+            raise BadSetting(
+                "E031",
+                f"PREVIOUS_ENGINE in VALKEY_SESSIONS, {path!r}, is no session engine.",
+                "It has to be a class that derives from Django's SessionBase.",
+            )
+        if any(base.__module__ == OURS for base in store.__mro__):
+            raise BadSetting(
+                "E032",
+                f"PREVIOUS_ENGINE in VALKEY_SESSIONS is {value!r}, which is this "
+                "engine.",
+                "Give what SESSION_ENGINE was before, or leave it out.",
+            )
+        return store
 
     @classmethod
     def names(cls) -> list[str]:

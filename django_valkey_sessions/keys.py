@@ -11,6 +11,7 @@ import os
 import re
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_INDEX = "user:"
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
@@ -36,6 +37,15 @@ def stored_key(prefix: str, id: str) -> str:
     return prefix + id
 
 
+def moved_key(prefix: str, id: str) -> str:
+    """
+    Return the key that says that the session with this id was moved here. "moved:" is
+    not hexadecimal, so it is no session's. In a cluster the braces put it on the node
+    of the session, so that one script can see to both.
+    """
+    return f"{prefix}moved:{{{stored_key(prefix, id)}}}"
+
+
 def stored_id(prefix: str, key: str) -> str | None:
     """
     Return the id of the session that Valkey holds under this key; None if the
@@ -45,6 +55,18 @@ def stored_id(prefix: str, key: str) -> str | None:
         return None
     id = key[len(prefix) :]
     return id if _ID.fullmatch(id) else None
+
+
+def index_key(prefix: str, user: str) -> bytes:
+    """Return the key under which Valkey holds the index of this user's sessions."""
+    # No id begins with "user:". What a site uses as ids need not be well-formed text.
+    return f"{prefix}{_INDEX}{user}".encode("utf-8", "surrogatepass")
+
+
+def indexed_user(prefix: str, key: str) -> str | None:
+    """Return the user whose index Valkey holds under this key; None if it is none."""
+    start = prefix + _INDEX
+    return key[len(start) :] if key.startswith(start) else None
 
 
 def match_pattern(prefix: str) -> str:

@@ -7,23 +7,34 @@ SessionStoreUnavailable if the server can't tell.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from logging import getLogger
 from typing import Any
 
-from . import client, codec, keys
-from .backend import SessionStore, key_of, removal, scan, twice, user_of
-from .client import WrongType
-from .codec import Unreadable
-from .conf import LONGEST, conf
-from .exceptions import ConnectionLost
-from .flow import Command, Flow, arun, run
+from django.contrib.sessions.backends.base import SessionBase
 
-#: How many values are read together. Some sessions are large.
-CHUNK = 100
+from . import client, codec, index, keys
+from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
+from .codec import Unreadable
+from .conf import LONGEST, BadSetting, conf
+from .exceptions import SessionConflict, SessionStoreUnavailable
+from .flow import Command, Flow, arun, run
+from .index import Entry
+from .scripts import again, chunks, key_of, looked
+from .signals import announce, session_ended
+
+logger = getLogger("django_valkey_sessions")
+
 #: How often a session that is changed meanwhile is judged again.
 ROUNDS = 5
+#: How often the sessions of a user are ended who keeps getting new ones.
+REVOCATIONS = 20
+#: How many of a user's sessions a login looks at when there are too many. They have to
+#: be read; if there are still more, the next logins end those.
+SURPLUS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,23 @@ class SessionInfo:
         """Return the session's data. Raise codec.Unreadable if that can't be done."""
         envelope = codec.unpack(self._blob, self.id)
         return codec.deserialize(envelope.payload, SessionStore().serializer)
+
+    @property
+    def last_active(self) -> datetime | None:
+        """
+        When the session was last saved or touched, as far as its expiry tells: that is
+        renewed only once in a TOUCH_INTERVAL, and not at all where it is fixed, as with
+        ``set_expiry(datetime)`` or near MAX_LIFETIME. At the earliest it is when the
+        session was created; None if it is unreadable.
+        """
+        if self.created is None:
+            return None
+        session = SessionStore()
+        session._session_cache = self.decode()
+        lifetime = session.idle_lifetime()
+        if self.expires is None or lifetime is None:
+            return self.created
+        return max(self.created, self.expires - lifetime)
 
 
 #: Decides about a session.
@@ -78,21 +106,31 @@ def iterate() -> Iterator[SessionInfo]:
     https://valkey.io/commands/scan/. Looks at every key of the server, which is nothing
     for requests.
     """
+    for infos in _pages():
+        yield from infos
+
+
+def _pages() -> Iterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = run(scan(cursor), client.execute)
-        for chunk in _chunks(ids):
-            yield from run(_read(chunk), client.execute)
+        for chunk in chunks(ids):
+            yield run(_read(chunk), client.execute)
 
 
 async def aiterate() -> AsyncIterator[SessionInfo]:
     """See iterate()."""
+    async for infos in _apages():
+        for info in infos:
+            yield info
+
+
+async def _apages() -> AsyncIterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = await arun(scan(cursor), client.aexecute)
-        for chunk in _chunks(ids):
-            for info in await arun(_read(chunk), client.aexecute):
-                yield info
+        for chunk in chunks(ids):
+            yield await arun(_read(chunk), client.aexecute)
 
 
 def count() -> int:
@@ -122,6 +160,54 @@ async def aclear(where: Where | None = None) -> int:
     return await arun(_clear(where), client.aexecute)
 
 
+def for_user(user: Any) -> list[SessionInfo]:
+    """
+    Return the sessions in which this user, or the user with this id, is logged in: the
+    last used first. Sessions that were saved with USER_INDEX off are not found.
+    """
+    return run(_for_user(_user_id(user)), client.execute)
+
+
+async def afor_user(user: Any) -> list[SessionInfo]:
+    """See for_user()."""
+    return await arun(_for_user(_user_id(user)), client.aexecute)
+
+
+def revoke_user(user: Any, keep: str | SessionBase | None = None) -> int:
+    """
+    End the sessions in which this user, or the user with this id, is logged in; return
+    how many these were. ``keep`` is one that stays: ``request.session``, or an id.
+    Requests that are using one of the others can't save it any more, and a key that is
+    changed meanwhile saves no session.
+
+    Raise SessionConflict if the user gets new sessions all the time. Sessions that were
+    saved with USER_INDEX off are not found.
+    """
+    return run(_revoke_user(_user_id(user), _kept(keep)), client.execute)
+
+
+async def arevoke_user(user: Any, keep: str | SessionBase | None = None) -> int:
+    """See revoke_user()."""
+    return await arun(_revoke_user(_user_id(user), _kept(keep)), client.aexecute)
+
+
+def reindex() -> int:
+    """
+    Enter all sessions with a user in the index of this user, as after USER_INDEX was
+    switched on, or the index was lost; return how many these were. Looks at every key
+    of the server, which is nothing for requests.
+    """
+    return sum(run(_entered(infos), client.execute) for infos in _pages())
+
+
+async def areindex() -> int:
+    """See reindex()."""
+    total = 0
+    async for infos in _apages():
+        total += await arun(_entered(infos), client.aexecute)
+    return total
+
+
 # The flows.
 
 
@@ -131,7 +217,11 @@ def _get(id: str) -> Flow[SessionInfo | None]:
 
 
 def _revoke(id: str) -> Flow[bool]:
-    return bool((yield from twice(["UNLINK", key_of(id)])))
+    # Whose it is, for the index; there may be something that can't be read.
+    found = yield from _read([id])
+    user = found[0].user_id if found else None
+    (done,) = yield from _removed([(id, user)], "revoked")
+    return done
 
 
 def _count() -> Flow[int]:
@@ -148,16 +238,18 @@ def _clear(where: Where | None) -> Flow[int]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = yield from scan(cursor)
-        for chunk in _chunks(ids):
+        for chunk in chunks(ids):
             if where is None:
-                removed = yield from twice(tuple(["UNLINK", key_of(i)] for i in chunk))
-                total += sum(removed)
+                done = yield from _removed([(id, None) for id in chunk], "revoked")
+                total += sum(done)
             else:
                 total += yield from _end(chunk, where)
+    if where is None:
+        yield from tidy_indexes()
     return total
 
 
-def _end(ids: list[str], where: Where) -> Flow[int]:
+def _end(ids: Sequence[str], where: Where) -> Flow[int]:
     """End those of the sessions of which this is true, as they are when they end."""
     ended = 0
     for _ in range(ROUNDS):
@@ -165,31 +257,133 @@ def _end(ids: list[str], where: Where) -> Flow[int]:
         if not chosen:
             break
         heads = [info._blob[: codec.HEAD_SIZE] for info in chosen]
-        removals = map(removal, (info.id for info in chosen), heads)
-        replies = yield from twice(tuple(removals))
-        stamps = map(codec.stamp_of, heads)
-        done = [reply == stamp for reply, stamp in zip(replies, stamps, strict=True)]
-        ended += sum(done)
-        pairs = zip(chosen, replies, done, strict=True)
-        # Changed since it was judged: somebody may have logged in with it.
-        ids = [info.id for info, reply, gone in pairs if not (gone or reply is None)]
+        removals = [
+            swap_out(info.id, head, info.user_id)
+            for info, head in zip(chosen, heads, strict=True)
+        ]
+        replies = yield from again(partial(index.all_written, removals))
+        changed = []
+        for info, head, reply in zip(chosen, heads, replies, strict=True):
+            if reply == codec.stamp_of(head):
+                ended += 1
+                yield from _announce(info.id, info.user_id, "revoked")
+            elif reply is not None:
+                changed.append(info.id)  # Somebody may have logged in with it.
+        ids = changed
         if not ids:
             break
     return ended
 
 
-def _read(ids: list[str]) -> Flow[list[SessionInfo]]:
+def _removed(pairs: Sequence[tuple[str, str | None]], reason: str) -> Flow[list[bool]]:
+    """End sessions, each given by its id and its user; return which were there."""
+    removals = [index.removal(id, user) for id, user in pairs]
+    replies = yield from again(partial(index.all_written, removals))
+    for (id, user), reply in zip(pairs, replies, strict=True):
+        if reply:
+            yield from _announce(id, user, reason)
+    return [bool(reply) for reply in replies]
+
+
+def _announce(id: str, user: str | None, reason: str) -> Flow[None]:
+    return announce(session_ended, SessionStore, id=id, user_id=user, reason=reason)
+
+
+def _for_user(user: str) -> Flow[list[SessionInfo]]:
+    found: list[SessionInfo] = []
+    for ids in chunks((yield from index.members(user))):
+        found += yield from _look(user, ids)
+    readable = [info for info in found if info.created is not None]
+    return sorted(readable, key=_last_used, reverse=True)
+
+
+def _revoke_user(user: str, keep: str | None) -> Flow[int]:
+    total = 0
+    # Until there are none: a session whose key is changed meanwhile is seen by none of
+    # the looks but the next one.
+    for _ in range(REVOCATIONS):
+        members = yield from index.members(user)
+        others = [id for id in members if id != keep]
+        if not others:
+            return total
+        for ids in chunks(others):
+            # Also what can't be read here: that may be otherwise elsewhere.
+            found = yield from _look(user, ids)
+            pairs = [(info.id, user) for info in found]
+            if pairs:
+                total += sum((yield from _removed(pairs, "revoked")))
+    raise SessionConflict(
+        f"The user had new sessions each of the {REVOCATIONS} times that all of them "
+        "were ended. Who logs in all the time?"
+    )
+
+
+def _look(user: str, ids: Sequence[str]) -> Flow[list[SessionInfo]]:
+    """
+    Return what is known of the sessions that the index says are this user's, and can't
+    be said not to be. Remove the entries of the others.
+    """
+    found: list[SessionInfo] = []
+    # Twice, because in a cluster an entry may be made before its session is stored.
+    for _ in range(2):
+        infos = yield from _read(ids)
+        found += [
+            info for info in infos if info.created is None or info.user_id == user
+        ]
+        known = {info.id for info in found}
+        ids = [id for id in ids if id not in known]
+        if not ids:
+            return found
+    yield from index.forget(user, ids)
+    return found
+
+
+def end_surplus(user: str, most: int, keep: str) -> Flow[None]:
+    """
+    End the sessions of a user that have not been used for the longest time, so that so
+    many are left. ``keep`` is the session that has just been logged in to, and stays.
+
+    Those that can't be ended now are for the next login to end: the login itself is
+    stored already, and not undone.
+    """
+    try:
+        size, ids = yield from index.first_members(user, most + SURPLUS)
+        if size <= most:
+            return
+        found = yield from _look(user, [id for id in ids if id != keep])
+        readable = [info for info in found if info.created is not None]
+        # What can't be read is nobody's login here, and does not count.
+        most += len(found) - len(readable)
+        surplus = sorted(readable, key=_last_used)[: max(0, size - most)]
+        candidates = [(_entry(info), codec.stamp_of(info._blob)) for info in surplus]
+        ended = yield from index.end_surplus(user, most, candidates)
+    except SessionStoreUnavailable as error:
+        logger.warning("Surplus sessions of a user could not be ended: %s", error)
+        return
+    for info in surplus:
+        if info.id in ended:
+            yield from _announce(info.id, user, "limit")
+
+
+def _entered(infos: Sequence[SessionInfo]) -> Flow[int]:
+    entries = [_entry(info) for info in infos if info.user_id is not None]
+    yield from index.enter(entries)
+    return len(entries)
+
+
+def _entry(info: SessionInfo) -> Entry:
+    left = timedelta(seconds=LONGEST)
+    if info.expires is not None:
+        left = info.expires - datetime.now(UTC)
+    return Entry(info.id, int(left.total_seconds() * 1000), info.user_id)
+
+
+def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     """Return what is known of those of the sessions that are there and alive."""
     commands: list[Command] = []
     for id in ids:
         commands += [["GET", key_of(id)], ["PTTL", key_of(id)]]
-    try:
-        replies = yield tuple(commands)
-    except ConnectionLost:
-        replies = yield tuple(commands)
-    for reply in replies:
-        if isinstance(reply, Exception) and not isinstance(reply, WrongType):
-            raise reply  # An error is never "no session".
+    replies = yield from looked(tuple(commands))
     pairs = zip(ids, replies[::2], replies[1::2], strict=True)
     infos = [_info(id, blob, left) for id, blob, left in pairs]
     return [info for info in infos if info is not None]
@@ -223,9 +417,27 @@ def _moment(seconds: list[float]) -> datetime | None:
     return datetime.fromtimestamp(min(*seconds, time.time() + LONGEST), UTC)
 
 
-def _chunks(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), CHUNK):
-        yield ids[start : start + CHUNK]
+def _last_used(info: SessionInfo) -> datetime:
+    return info.last_active or info.created or datetime.min.replace(tzinfo=UTC)
+
+
+def _user_id(user: Any) -> str:
+    """Return the user's id as django.contrib.auth keeps it in sessions."""
+    if not conf.USER_INDEX:
+        raise BadSetting(
+            "E028",
+            "USER_INDEX in VALKEY_SESSIONS is False, so it is not known which sessions "
+            "a user has.",
+            "Remove it; or go through all sessions, with iterate() or clear().",
+        )
+    return str(user._meta.pk.value_to_string(user) if hasattr(user, "_meta") else user)
+
+
+def _kept(keep: str | SessionBase | None) -> str | None:
+    if not isinstance(keep, SessionBase):
+        return None if keep is None else _checked(keep)
+    key = keep.session_key
+    return None if key is None else keys.session_id(key)
 
 
 def _checked(id: str) -> str:

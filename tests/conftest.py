@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import valkey as valkey_client
 
-from django_valkey_sessions import client
+from django_valkey_sessions import client, sessions
 from django_valkey_sessions.flow import Trip
 
 from . import servers
@@ -175,3 +175,30 @@ def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             check=True,
         )
     return folder
+
+
+@pytest.fixture(params=["server", "cluster"])
+def prefix(request):
+    """The prefix of an engine that holds no sessions."""
+    if request.param == "server":
+        return request.getfixturevalue("engine")
+    request.getfixturevalue("clustered")
+    return "session:"
+
+
+@pytest.fixture(params=["sync", "async"])
+def api(request, prefix):
+    """Call a function of the interface by its blocking name, on either surface."""
+    if request.param == "sync":
+        yield lambda name, *args, **kw: getattr(sessions, name)(*args, **kw)
+        return
+    with asyncio.Runner() as runner:
+
+        async def awaited(name, *args, **kw):
+            if name == "iterate":
+                return [info async for info in sessions.aiterate()]
+            return await getattr(sessions, f"a{name}")(*args, **kw)
+
+        yield lambda name, *args, **kw: runner.run(
+            awaited(name, *args, **kw), context=contextvars.copy_context()
+        )

@@ -11,6 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.checks import Error, Warning
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -21,10 +23,20 @@ from django_valkey_sessions.checks import check_deployment, check_settings
 
 PACKAGE = Path(checks.__file__).parent
 FORTNIGHT = 14 * 86400
+DB = "django.contrib.sessions.backends.db"
 
 
 def client():
     raise AssertionError("No check may make a client.")
+
+
+class SessionStore(SessionBase):
+    """Of an engine whose app is not installed."""
+
+    @classmethod
+    def get_model_class(cls):
+        class Session(AbstractBaseSession):
+            pass
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +115,16 @@ DESERVED = [
     ("E024", {"OPTIONS": {"use_tls": True}}, {}),
     ("E024", {"OPTIONS": {"database_id": 1}}, {}),
     ("E025", {"CLIENT": client, "ASYNC": "native"}, {}),
+    ("E028", {"USER_INDEX": 0}, {}),
+    ("E029", {"MAX_SESSIONS_PER_USER": 0}, {}),
+    ("E035", {"MAX_SESSIONS_PER_USER": 5, "USER_INDEX": False}, {}),
+    ("E030", {"PREVIOUS_ENGINE": True}, {}),
+    ("E031", {"PREVIOUS_ENGINE": "nowhere"}, {}),
+    ("E032", {"PREVIOUS_ENGINE": "django_valkey_sessions.backend"}, {}),
+    ("E033", {"PREVIOUS_ENGINE": __name__}, {}),
+    ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "s{:"}, {}),
+    ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "s}:"}, {}),
+    ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "{}:"}, {}),
     ("W001", {"LOCATION": "valkey://cache.example"}, {}),
     ("W001", {"LOCATION": "valkey://10.0.0.1"}, {}),
     ("W001", {"LOCATION": "valkey://[2001:db8::1]"}, {}),
@@ -173,6 +195,10 @@ FINE = [
     ({"PREFIX": "s{:", "CLUSTER": True}, {}),
     ({"PREFIX": "}{", "CLUSTER": True}, {}),
     ({"PREFIX": "{}:", "CLUSTER": True}, {}),
+    ({"PREVIOUS_ENGINE": DB}, {}),
+    ({"PREVIOUS_ENGINE": "django.contrib.sessions.backends.cache"}, {}),
+    ({"PREVIOUS_ENGINE": DB, "CLUSTER": True}, {}),
+    ({"PREVIOUS_ENGINE": DB, "PREFIX": "s{:"}, {}),
     ({"SERIALIZER": JSONSerializer, "MERGE": {"n": max}, "EXPIRE": False}, {}),
 ]
 

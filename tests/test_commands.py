@@ -662,7 +662,7 @@ class Interrupt:
 
     def __call__(self, trip):
         first = trip if isinstance(trip, list) else trip[0]
-        if first[0] == self.command:
+        if first[0].startswith(self.command):
             self.left -= 1
             if self.left == 0:
                 raise KeyboardInterrupt

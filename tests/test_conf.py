@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.sessions.backends.file import SessionStore as FileStore
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import JSONSerializer
 from django.test import override_settings
@@ -18,6 +19,10 @@ LOCAL = Location((("127.0.0.1", 6379),))
 
 def half_an_hour(session):
     return 1800
+
+
+class SessionStore:
+    """What is called like a session engine, and is none."""
 
 
 class DumpsOnly:
@@ -67,6 +72,9 @@ DEFAULTS = {
     "SEAL": True,
     "DICTIONARY": (),
     "SCAN_COUNT": 1000,
+    "USER_INDEX": True,
+    "MAX_SESSIONS_PER_USER": None,
+    "PREVIOUS_ENGINE": None,
 }
 
 
@@ -128,6 +136,8 @@ GOOD = [
     ("DICTIONARY", ("b", "a"), (Path("b"), Path("a"))),
     ("SCAN_COUNT", 1, 1),
     ("SCAN_COUNT", 100_000, 100_000),
+    ("PREVIOUS_ENGINE", None, None),
+    ("PREVIOUS_ENGINE", FileStore.__module__, FileStore),
 ]
 
 
@@ -249,6 +259,22 @@ BAD = [
     ("SCAN_COUNT", 1000.0, "E023", "1000.0"),
     ("SCAN_COUNT", "1000", "E023", "'1000'"),
     ("SCAN_COUNT", None, "E023", "None"),
+    ("USER_INDEX", 1, "E028", "1"),
+    ("USER_INDEX", None, "E028", "None"),
+    ("MAX_SESSIONS_PER_USER", 0, "E029", "0"),
+    ("MAX_SESSIONS_PER_USER", True, "E029", "True"),
+    ("MAX_SESSIONS_PER_USER", 2.0, "E029", "2.0"),
+    ("MAX_SESSIONS_PER_USER", "5", "E029", "'5'"),
+    ("PREVIOUS_ENGINE", "", "E030", "''"),
+    ("PREVIOUS_ENGINE", 17, "E030", "17"),
+    ("PREVIOUS_ENGINE", FileStore, "E030", FileStore.__module__),
+    ("PREVIOUS_ENGINE", "nowhere", "E031", "'nowhere.SessionStore'"),
+    ("PREVIOUS_ENGINE", "db", "E031", "'db.SessionStore'"),
+    ("PREVIOUS_ENGINE", "os", "E031", "'os.SessionStore'"),
+    ("PREVIOUS_ENGINE", ".mysite", "E031", "'.mysite.SessionStore'"),
+    ("PREVIOUS_ENGINE", __name__, "E031", "is no session engine"),
+    ("PREVIOUS_ENGINE", "django_valkey_sessions.backend", "E032", "this engine"),
+    ("PREVIOUS_ENGINE", "django_valkey_sessions.sessions", "E032", "this engine"),
 ]
 
 

@@ -8,8 +8,8 @@ import json
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from django_valkey_sessions import backend, codec, keys
-from django_valkey_sessions.backend import SWAP, SessionStore
+from django_valkey_sessions import backend, codec, keys, scripts
+from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.client import ScriptMissing, WrongType
 from django_valkey_sessions.exceptions import (
     ConnectionLost,
@@ -18,6 +18,7 @@ from django_valkey_sessions.exceptions import (
     SessionStoreUnavailable,
 )
 
+SWAP = scripts.SWAP
 SESSION_KEY = "a" * 32
 ID = keys.session_id(SESSION_KEY)
 KEY = f"session:{ID}"
@@ -26,7 +27,7 @@ KEY = f"session:{ID}"
 @pytest.fixture(autouse=True)
 def plain(settings, monkeypatch):
     settings.VALKEY_SESSIONS = {}
-    monkeypatch.setattr(backend, "_sent", {SWAP})
+    monkeypatch.setattr(scripts, "_sent", {SWAP})
 
 
 class Conversation:
@@ -170,7 +171,7 @@ def test_save_compares_with_the_stamp_of_what_was_loaded():
 
 
 def test_the_first_save_of_a_process_sends_the_script(monkeypatch):
-    monkeypatch.setattr(backend, "_sent", set())
+    monkeypatch.setattr(scripts, "_sent", set())
     session = loaded(a=1)
     session["a"] = 2
     talk = Conversation(session._save(must_create=False))

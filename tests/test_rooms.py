@@ -14,6 +14,10 @@ import django_valkey_sessions
 PACKAGE = Path(django_valkey_sessions.__file__).parent
 NAME = PACKAGE.name
 
+ENGINE = {
+    *("client", "codec", "conf", "flow"),
+    *("index", "keys", "scripts", "signals"),
+}
 #: The rooms, and the rooms of the package that each may enter. The exceptions are
 #: everybody's.
 ROOMS = {
@@ -25,12 +29,21 @@ ROOMS = {
     "conf": {"merge"},
     "codec": {"conf"},
     "client": {"__init__", "conf", "flow"},
-    "backend": {"client", "codec", "conf", "flow", "keys", "merge"},
-    "sessions": {"client", "codec", "conf", "flow", "keys", "merge", "backend"},
+    "signals": {"flow"},
+    "scripts": {"client", "conf", "flow", "keys"},
+    "index": {"client", "codec", "conf", "flow", "keys", "scripts"},
+    # sessions for what the store offers of it, when that is asked for.
+    "backend": {*ENGINE, "merge", "previous", "sessions"},
+    "sessions": {*ENGINE, "backend"},
+    "previous": {"conf", "flow", "keys"},
+    "moving": {"client", "codec", "flow", "previous", "backend"},
     "middleware": {"flow"},
     "checks": {"client", "codec", "conf"},
     "apps": {"checks"},
-    "management": {"management", "sessions", "backend", "conf", "keys"},
+    "management": {
+        *("management", "sessions", "moving", "previous"),
+        *("backend", "conf", "keys"),
+    },
     "admin": {"sessions"},
     "views": {"sessions"},
     "urls": {"views"},
@@ -44,7 +57,7 @@ OWNERS = {
     "cryptography": "codec",
 }
 PURE = {"flow", "keys", "merge"}
-SPEAKERS = {"backend", "sessions"}
+SPEAKERS = {"backend", "index", "scripts", "sessions"}
 
 
 def room_of(path):
@@ -141,7 +154,8 @@ def test_commands_are_spelt_where_the_flows_are(source):
 
 
 def test_the_engine_does_spell_commands():
-    assert {"GET", "SET", "UNLINK"} <= commands(PACKAGE / "backend.py")
+    assert {"GET", "SET"} <= commands(PACKAGE / "backend.py")
+    assert {"UNLINK", "ZREM"} <= commands(PACKAGE / "index.py")
 
 
 @every_source

@@ -3,7 +3,8 @@ What a request costs, as the server counts it: the calls of each command in
 ``INFO commandstats``, with the stock middleware, in the steady state.
 
 Commands that a script calls are counted there, too: an EVALSHA of ours calls GETRANGE,
-and then SET, or UNLINK where it removes a session that has got a new key.
+and then SET, or UNLINK where it removes a session that has got a new key; and those for
+the index of the user's sessions.
 """
 
 import pytest
@@ -15,14 +16,18 @@ from django_valkey_sessions.backend import SessionStore
 
 SAVED = {"evalsha": 1, "getrange": 1, "set": 1}
 MOVED = {"set": 1, "evalsha": 1, "getrange": 1, "unlink": 1}
+INDEXED = dict.fromkeys(("time", "zremrangebyscore", "zadd", "zrange", "expireat"), 1)
 
 
 @pytest.fixture
 def cost(own_engine):
     """Do something; return what it cost: commands, and round trips."""
+    # The server knows the scripts.
     warm = SessionStore()
     warm.create()
-    warm.cycle_key()  # The server knows the script.
+    warm.cycle_key()
+    warm["_auth_user_id"] = "0"
+    warm.save()
     warm.flush()
 
     def cost(work):
@@ -79,6 +84,18 @@ def test_modifying(cost, with_session, path):
     assert cost(work) == (together({"get": 1}, SAVED), 2)
 
 
+def test_modifying_while_logged_in(cost, logged_in):
+    work = lambda: logged_in.post("/change/", {"what": "count"})  # noqa: E731
+    assert cost(work) == (together({"get": 1}, SAVED, INDEXED), 2)
+
+
+def test_without_the_index_it_costs_nothing(cost, logged_in, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "USER_INDEX": False}
+    logged_in.get("/data/")  # Connects anew.
+    work = lambda: logged_in.post("/change/", {"what": "count"})  # noqa: E731
+    assert cost(work) == (together({"get": 1}, SAVED), 2)
+
+
 def test_the_first_change(cost, visitor):
     work = lambda: visitor.post("/change/", {"what": "count"})  # noqa: E731
     assert cost(work) == ({"set": 1}, 1)
@@ -94,7 +111,7 @@ def test_touching_beyond_the_throttle(cost, logged_in, settings, own_engine):
     with own_engine.connect() as valkey:
         for key in valkey.scan_iter("session:*"):
             valkey.expire(key, 1000)
-    counts = {"get": 1, "pttl": 1, "pexpire": 1}
+    counts = {"get": 1, "pttl": 1, "pexpire": 1, "evalsha": 1, **INDEXED}
     assert cost(lambda: logged_in.get("/data/")) == (counts, 2)
 
 
@@ -104,14 +121,15 @@ def log_in(visitor):
 
 
 def test_logging_in_with_a_session(cost, with_session):
-    counts = together({"get": 1}, MOVED, SAVED)
+    counts = together({"get": 1}, MOVED, SAVED, INDEXED)
     assert cost(lambda: log_in(with_session)) == (counts, 4)
 
 
 def test_logging_in_without_a_session(cost, visitor):
-    assert cost(lambda: log_in(visitor)) == (together({"set": 1}, SAVED), 2)
+    counts = together({"set": 1}, SAVED, INDEXED)
+    assert cost(lambda: log_in(visitor)) == (counts, 2)
 
 
 def test_logging_out(cost, logged_in):
-    counts = {"get": 1, "unlink": 1}
+    counts = {"get": 1, "evalsha": 1, "unlink": 1, "zrem": 1}
     assert cost(lambda: logged_in.post("/logout/")) == (counts, 2)

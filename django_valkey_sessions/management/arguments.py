@@ -81,6 +81,20 @@ def add_revoke(parser: CommandParser) -> None:
     parser.add_argument("ids", metavar="ID", nargs="+", help=f"The {ID_OR_KEY}.")
 
 
+def add_import(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--from",
+        metavar="ENGINE",
+        required=True,
+        dest="engine",
+        help="db, cached_db, file or cache, which come with Django, or what "
+        "SESSION_ENGINE was: a dotted path.",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Only counts what would be moved."
+    )
+
+
 def repeated(
     base: Iterable[tuple[tuple[str, ...], dict[str, Any]]],
 ) -> CommandParser:

@@ -13,20 +13,25 @@ from django.core.management.base import (
     CommandParser,
     DjangoHelpFormatter,
 )
+from django.db import DatabaseError
 
 from ... import sessions
 from ...backend import SessionStore
 from ...conf import conf
 from ...exceptions import SessionStoreUnavailable
+from ...moving import move
+from ...previous import CantList
 from ...sessions import SessionInfo
-from .. import arguments, choice
+from .. import arguments, choice, moving
 from ..output import WRITERS, as_json, number, write_facts
 from ..progress import Tick, progress
 from ..users import user_id
 
 
 class Command(BaseCommand):
-    help = "Lists, shows and ends the sessions that Valkey holds."
+    help = (
+        "Lists, shows and ends the sessions that Valkey holds, and moves others there."
+    )
 
     # The command line.
 
@@ -60,6 +65,11 @@ class Command(BaseCommand):
             ),
             ("show", arguments.add_show, "Shows one session."),
             ("revoke", arguments.add_revoke, "Ends the sessions that are named."),
+            (
+                "import",
+                arguments.add_import,
+                "Moves the sessions of another engine here. They stay there as well.",
+            ),
         ):
             add(
                 subcommands.add_parser(
@@ -85,6 +95,7 @@ class Command(BaseCommand):
             "clear": self._clear,
             "show": self._show,
             "revoke": self._revoke,
+            "import": self._import,
         }
         try:
             subcommands[options["subcommand"]](options)
@@ -227,6 +238,27 @@ class Command(BaseCommand):
         if not ended:
             raise CommandError("No session was ended.")
         self._say(f"{number(ended)} ended.")
+
+    def _import(self, options: dict[str, Any]) -> None:
+        engine, dry_run = moving.engine(options["engine"]), options["dry_run"]
+        tally = moving.Tally(dry_run)
+        self._reached = tally.so_far
+        what = "Looking at sessions" if dry_run else "Moving sessions"
+        try:
+            with self._progress(what, total=engine.total()) as tick:
+                for outcome in move(engine, dry_run):
+                    tally.count(outcome)
+                    tick()
+                    if reason := moving.reason(outcome):
+                        self._say(reason, level=2)
+        except CantList as error:
+            raise CommandError(
+                f"{error}. With PREVIOUS_ENGINE in VALKEY_SESSIONS each session is "
+                "moved when it is used."
+            ) from error
+        except (DatabaseError, PermissionError) as error:
+            raise CommandError(f"{error} {tally.so_far()}") from error
+        self._say(str(tally))
 
     # What they need.
 

@@ -1,0 +1,259 @@
+"""
+What more than one flow sends: the scripts, and the ways to send scripts and commands.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from . import keys
+from .client import ScriptMissing, WrongType
+from .conf import conf
+from .exceptions import ConnectionLost
+from .flow import Command, Flow, Trip
+
+T = TypeVar("T")
+
+#: How many sessions are read, or ended, in one round trip. Some are large.
+CHUNK = 100
+
+
+class Script(str):
+    """A Lua script, with the name that the server gives it."""
+
+    sha: str
+
+    def __new__(cls, source: str) -> "Script":
+        script = super().__new__(cls, source)
+        script.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        return script
+
+
+#: Replace the session at KEYS[1] by a value, which expires after px milliseconds (none:
+#: never; 0 or less: the session is removed), if its stamp is the expected one (none: in
+#: any case).
+#:
+#: The answer is nothing if there is no such session; the stored value if its stamp is
+#: another one; else the stamp of the new value, so that a reply that GLIDE has mixed up
+#: is never taken for success.
+_SWAP = """
+local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
+if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return gone() end
+if expected ~= '' and stamp ~= expected then return redis.call('GET', KEYS[1]) end
+if px == '' then
+  redis.call('SET', KEYS[1], value)
+elseif tonumber(px) > 0 then
+  redis.call('SET', KEYS[1], value, 'PX', px)
+else
+  redis.call('UNLINK', KEYS[1])
+end
+return swapped(string.sub(value, 7, 18))
+"""
+
+SWAP = Script(f"""
+local expected, value, px = ARGV[1], ARGV[2], ARGV[3]
+local function gone() return false end
+local function swapped(stamp) return stamp end
+{_SWAP}""")
+
+#: Let the index of users' sessions follow what was done with the session ARGV[1], which
+#: lives for ARGV[2] milliseconds. ARGV[3] has a sign for each of the indexes that stand
+#: from KEYS[first] on: + the session belongs in, > also, and so does not before an
+#: earlier end than it has there, - it does not.
+#:
+#: An index that can't be written is no reason to fail: the answer is the error's text,
+#: or nothing. The clock is the server's, because web hosts' differ.
+_FOLLOW = """
+local function enter(index, sign)
+  local now = redis.call('TIME')
+  local ends = math.ceil(now[1] + now[2] / 1000000 + ARGV[2] / 1000)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. now[1])
+  if sign == '>' then
+    redis.call('ZADD', index, 'GT', ends, ARGV[1])
+  else
+    redis.call('ZADD', index, ends, ARGV[1])
+  end
+  redis.call('EXPIREAT', index, redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2])
+end
+local function leave(index)
+  redis.call('ZREM', index, ARGV[1])
+end
+local function follow(first, lives)
+  local text = ''
+  for n = first, #KEYS do
+    local sign = string.sub(ARGV[3], n - first + 1, n - first + 1)
+    local step = (lives and sign ~= '-' and tonumber(ARGV[2]) > 0) and enter or leave
+    local done, problem = pcall(step, KEYS[n], sign)
+    if not done then
+      text = type(problem) == 'table' and problem.err or tostring(problem)
+    end
+  end
+  return text
+end
+"""
+
+#: SWAP, and the index follows: then the answer is the stamp and the index's.
+SWAP_AND_FOLLOW = Script(f"""{_FOLLOW}
+local expected, value, px = ARGV[4], ARGV[5], ARGV[6]
+local function gone() follow(2, false) return false end
+local function swapped(stamp) return {{stamp, follow(2, true)}} end
+{_SWAP}""")
+
+#: Send the command ARGV[4] with KEYS[1] and the other words, and the index follows: the
+#: answer is the command's and the index's. It is nothing if the command did nothing
+#: because of what is stored, and 0 says that nothing is.
+SEND_AND_FOLLOW = Script(f"""{_FOLLOW}
+local reply = redis.call(ARGV[4], KEYS[1], unpack(ARGV, 5))
+if not reply then return false end
+return {{reply, follow(2, reply ~= 0)}}
+""")
+
+#: Only the index, on the node of a cluster that has it.
+FOLLOW = Script(f"{_FOLLOW}return follow(1, true)")
+
+#: End sessions of the user whose index is KEYS[1], in the order in which they are given
+#: from ARGV[2] on, each by its id and its stamp, until no more than ARGV[1] are left in
+#: the index. One that has changed since it was judged stays. The answer are the ids.
+#:
+#: In a cluster the sessions are elsewhere, and only leave the index: no two logins get
+#: the same of them to end.
+LIMIT = Script("""
+local ended = {}
+for n = 2, #ARGV, 2 do
+  if redis.call('ZCARD', KEYS[1]) <= tonumber(ARGV[1]) then break end
+  local session = KEYS[n / 2 + 1]
+  if not session or redis.call('GETRANGE', session, 6, 17) == ARGV[n + 1] then
+    if redis.call('ZREM', KEYS[1], ARGV[n]) == 1 then
+      if session then redis.call('UNLINK', session) end
+      table.insert(ended, ARGV[n])
+    end
+  end
+end
+return ended
+""")
+
+#: Store ARGV[1], a session of the previous engine, at KEYS[1], to expire after ARGV[2]
+#: milliseconds (none: never); and for ARGV[3] milliseconds take note of that at
+#: KEYS[2]. Unless the note is there already: then it was moved before, and if it is not
+#: here any more, it has ended, and never comes back from over there.
+#:
+#: The answer is the stamp of ARGV[1] if it was stored, else what is stored; and empty
+#: if that is no string.
+ADOPT = Script("""
+local here = redis.pcall('GET', KEYS[1])
+if type(here) == 'table' then return '' end
+if here or redis.call('EXISTS', KEYS[2]) == 1 then return here end
+if ARGV[2] == '' then
+  redis.call('SET', KEYS[1], ARGV[1])
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
+return string.sub(ARGV[1], 7, 18)
+""")
+
+#: The scripts that this process has sent in full, which is how the server learns them.
+_sent: set[Script] = set()
+
+
+class Evaluation(NamedTuple):
+    """A script with what it works on."""
+
+    script: Script
+    keys: Sequence[str | bytes]
+    arguments: Sequence[str | bytes]
+
+    def command(self, full: bool = False) -> Command:
+        """Return the command, in full where the server has to learn the script."""
+        words: Command = [str(len(self.keys)), *self.keys, *self.arguments]
+        if full or self.script not in _sent:
+            return ["EVAL", self.script, *words]
+        return ["EVALSHA", self.script.sha, *words]
+
+
+Call = Command | Evaluation
+
+
+def one(call: Call) -> Flow[Any]:
+    """Send a command or a script; return its reply."""
+    if not isinstance(call, Evaluation):
+        return (yield call)
+    try:
+        reply = yield call.command()
+    except ScriptMissing:
+        # The server was restarted, or it is another node. It did nothing.
+        reply = yield call.command(full=True)
+    _sent.add(call.script)
+    return reply
+
+
+def together(calls: Sequence[Call]) -> Flow[list[Any]]:
+    """
+    Send commands and scripts in one round trip; return for each its reply, or the
+    exception in its place.
+    """
+    trip = tuple(c.command() if isinstance(c, Evaluation) else c for c in calls)
+    replies: list[Any] = list((yield trip))
+    for number, (call, reply) in enumerate(zip(calls, replies, strict=True)):
+        if not isinstance(call, Evaluation):
+            continue
+        if isinstance(reply, ScriptMissing):
+            try:
+                replies[number] = yield call.command(full=True)
+            except Exception as error:  # It has its place, as those of the others.
+                replies[number] = error
+        if not isinstance(replies[number], Exception):
+            _sent.add(call.script)
+    return replies
+
+
+def twice(trip: Trip) -> Flow[Any]:
+    """Send what does no harm if it is done twice, and once more if that gets lost."""
+    try:
+        replies = yield trip
+    except ConnectionLost:
+        replies = yield trip
+    if isinstance(trip, tuple):
+        raise_first(replies)
+    return replies
+
+
+def again(begin: Callable[[], Flow[Any]]) -> Flow[Any]:
+    """The same for a flow: begin it once more if its connection breaks."""
+    try:
+        return (yield from begin())
+    except ConnectionLost:
+        return (yield from begin())
+
+
+def looked(trip: tuple[Command, ...]) -> Flow[list[Any]]:
+    """
+    Send what only looks, and once more if that gets lost. Return the replies; what is
+    no string, or no sorted set, has a WrongType in its place.
+    """
+    try:
+        replies = yield trip
+    except ConnectionLost:
+        replies = yield trip
+    for reply in replies:
+        if isinstance(reply, Exception) and not isinstance(reply, WrongType):
+            raise reply  # An error is never "not there".
+    return list(replies)
+
+
+def raise_first(replies: Sequence[Any]) -> None:
+    """Raise the first exception that stands in the place of a reply."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Divide what is to be sent together into what is not too much at once."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def key_of(id: str) -> str:
+    """Return the key under which Valkey holds the session with this id."""
+    return keys.stored_key(conf.PREFIX, id)
