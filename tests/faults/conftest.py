@@ -12,6 +12,8 @@ from ..proxies import Proxy
 from .load import Load
 
 PASSWORD = "secret"
+#: Lets a server keep what it has said is saved, whatever happens to it.
+KEEPING = ("--appendonly", "yes", "--appendfsync", "always")
 
 #: What was seen, a line for each fault in each way of serving.
 _figures: list[str] = []
@@ -22,14 +24,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
-@pytest.fixture(params=list(servers.APPLICATION_SERVERS))
+@pytest.fixture(scope="module", params=list(servers.APPLICATION_SERVERS))
 def way(request: pytest.FixtureRequest) -> str:
     """How the site is served."""
     way: str = request.param
     return way
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve(
     way: str, site_data: Path
 ) -> Callable[..., contextlib.AbstractContextManager[int]]:
@@ -49,11 +51,8 @@ def serve(
 
 @pytest.fixture
 def own_server() -> Iterator[servers.Server]:
-    """A server that keeps what it has said is saved."""
     server = servers.Server(
-        *("--appendonly", "yes", "--appendfsync", "always"),
-        *("--enable-debug-command", "yes"),
-        password=PASSWORD,
+        *KEEPING, "--enable-debug-command", "yes", password=PASSWORD
     )
     yield server
     server.close()

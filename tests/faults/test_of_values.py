@@ -4,7 +4,21 @@ import pytest
 
 from django_valkey_sessions import codec, keys
 
+from .. import servers
 from .load import logged_in
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = servers.Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def site(serve, server):
+    with serve(LOCATION=server.url) as port:
+        yield port
 
 
 def cut(blob):
@@ -33,8 +47,8 @@ def of_another(blob):
 
 
 @pytest.mark.parametrize("make", [cut, damage, foreign, huge, empty, of_another])
-def test_what_is_unreadable_is_no_session_and_stays(site, own_server, make):
-    with own_server.connect() as valkey:
+def test_what_is_unreadable_is_no_session_and_stays(site, server, make):
+    with server.connect() as valkey:
         visitor, key = session_at(site)
         value = make(valkey.get(key))
         valkey.set(key, value)
@@ -43,8 +57,8 @@ def test_what_is_unreadable_is_no_session_and_stays(site, own_server, make):
 
 
 @pytest.mark.parametrize("kind", ["hash", "list", "set"])
-def test_what_is_no_string_is_no_session_and_stays(site, own_server, kind):
-    with own_server.connect() as valkey:
+def test_what_is_no_string_is_no_session_and_stays(site, server, kind):
+    with server.connect() as valkey:
         visitor, key = session_at(site)
         valkey.delete(key)
         if kind == "hash":
