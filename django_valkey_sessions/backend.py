@@ -23,7 +23,7 @@ from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
-from .flow import Call, Command, Flow, arun, run
+from .flow import Call, Command, Flow, Trip, arun, run
 from .index import Entry
 from .merge import merge, same
 from .previous import Engine, Found, Missed

@@ -7,9 +7,11 @@ import asyncio
 import contextvars
 import io
 import os
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,6 +224,28 @@ def clustered(
     for node in cluster[:3]:
         with node.connect() as connection:
             connection.flushall()
+
+
+@pytest.fixture(scope="session")
+def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site whose database has the user demo."""
+    folder = tmp_path_factory.mktemp("site")
+    create = (
+        "import django; django.setup();"
+        "from django.contrib.auth.models import User;"
+        "User.objects.create_superuser('demo', password='demo')"
+    )
+    for command in (
+        ["manage.py", "migrate", "--verbosity", "0"],
+        ["-c", create],
+    ):
+        subprocess.run(
+            [sys.executable, *command],
+            cwd=servers.ROOT / "testproject",
+            env=servers.site_environment(folder),
+            check=True,
+        )
+    return folder
 
 
 @pytest.fixture(params=["server", "cluster"])
