@@ -548,7 +548,8 @@ def test_an_error_of_glide_is_told_as_what_it_means(name, text, meaning):
     import glide_shared.exceptions
 
     ours = client._translated(getattr(glide_shared.exceptions, name)(text))
-    assert type(ours) is SessionStoreUnavailable
+    assert isinstance(ours, SessionStoreUnavailable)
+    assert not isinstance(ours, ReplyLost)
     assert meaning in str(ours)
 
 
@@ -589,7 +590,7 @@ def test_where_threads_can_not_be_seen_what_was_done_before_the_fork_decides(
 ):
     monkeypatch.setattr(client, "TASKS", tmp_path / "not there")
     new_session(a=1)
-    glide = client._process().client
+    glide = client._process().blocking.client
     assert client._watchdog_lives(glide) is True
     monkeypatch.setattr(client, "_inherited", [client._process()])
     assert client._watchdog_lives(glide) is False
@@ -900,7 +901,7 @@ def test_a_client_that_never_answers_is_replaced_once_and_then_left(
     key = new_session(a=1).session_key
     made = []
 
-    async def make():
+    async def make(addresses):
         made.append(Silent())
         return made[-1]
 
