@@ -53,9 +53,10 @@ RECONNECT = (2, 50, 2, 20)
 #: For so many seconds a failure to reach the server is remembered, so that those who
 #: come next during an outage fail at once instead of waiting for time-outs in a row.
 FAILURE_REMEMBERED = 1.0
-#: A client is replaced when for so many seconds nothing but failures has come of it ...
-FAILING = 1.0
-#: ... unless it was made within the last seconds.
+#: A client is replaced when so many seconds after a failure, which a time-out had come
+#: before, it still has not brought an answer ...
+FAILING = 0.5
+#: ... unless another one was replaced within the last seconds.
 REPLACED_EVERY = 2.0
 #: So many parts do the keys of a cluster have here. A success in one says nothing of
 #: the others, which may be on a node that hangs.
@@ -314,7 +315,7 @@ class _Link:
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
         self.client: Any = None
-        self.made_at = 0.0
+        self.replaced_at = -REPLACED_EVERY
         self.outage = Outage()
         # For each part of the keys, since when nothing but failures has come of it.
         self.failing: dict[int, float] = {}
@@ -394,9 +395,8 @@ class _Link:
                 self.remake_soon(used)
 
     def _may_replace(self, used: Any) -> bool:
-        return (
-            used is not self.client or time.monotonic() - self.made_at >= REPLACED_EVERY
-        )
+        waited = time.monotonic() - self.replaced_at
+        return used is not self.client or waited >= REPLACED_EVERY
 
     def _remaking(self, used: Any) -> Call:
         remake = partial(self.remake, used)
@@ -416,9 +416,10 @@ class _Link:
                 # may still be good for some of the nodes.
                 self.retire()
             raise
-        self.retire()
+        if used is not None:
+            self.retire()
+            self.replaced_at = time.monotonic()
         self.client = client
-        self.made_at = time.monotonic()
 
     def retire(self) -> None:
         """Use the client no more, and close it when nobody can be waiting for it."""
@@ -645,7 +646,7 @@ def _watchdog_lives(client: Any) -> bool:
             raise ours from _told(error)
         # The server answered; whether it obeys is for the real command to tell.
     if TASKS.is_dir():
-        lives = any(map(_is_watchdog, TASKS.iterdir()))
+        lives = _has_watchdog()
     else:
         # No way to see GLIDE's threads here: judge by what our own clients did.
         lives = not _inherited and _processes.keys() <= {os.getpid()}
@@ -657,6 +658,15 @@ def _watchdog_lives(client: Any) -> bool:
             os.getpid(),
         )
     return lives
+
+
+def _has_watchdog() -> bool:
+    # A thread gives itself its name, so that of a new one can come a little late.
+    for pause in (0, 0.001, 0.01, 0.1):
+        time.sleep(pause)
+        if any(map(_is_watchdog, TASKS.iterdir())):
+            return True
+    return False
 
 
 def _is_watchdog(task: Path) -> bool:

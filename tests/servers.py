@@ -29,9 +29,13 @@ ROOT = Path(__file__).parent.parent
 class Server:
     """A Valkey of ours: a process that does not outlive the test run."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, configuration: str | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.arguments = arguments
+        self.first: list[str] = []
+        if configuration is not None:
+            (self.folder / "conf").write_text(configuration)
+            self.first = [str(self.folder / "conf")]
         self.port = free_port()
         self.start()
 
@@ -52,9 +56,11 @@ class Server:
         for _ in range(5):
             self._child = Child(
                 [
-                    *(find_binary(), "--bind", HOST, "--port", str(self.port)),
+                    *(find_binary(), *self.first),
+                    *("--bind", HOST, "--port", str(self.port)),
                     *("--unixsocket", str(self.socket), "--dir", str(self.folder)),
                     *("--save", "", "--logfile", str(self.folder / "log")),
+                    *("--repl-diskless-sync-delay", "0"),
                     *self.arguments,
                 ],
                 stdout=subprocess.DEVNULL,
@@ -177,12 +183,48 @@ def site_environment(data: Path, **environment: str) -> dict[str, str]:
     }
 
 
+def replica(primary: Server) -> Server:
+    """Start a replica, and wait until it has what the primary has."""
+    server = Server("--replicaof", f"{HOST} {primary.port}")
+    with server.connect() as connection:
+        wait_until(
+            lambda: connection.info("replication").get("master_link_status") == "up"
+        )
+    return server
+
+
+def sentinels(primary: Server, service: str, count: int = 3) -> list[Server]:
+    """
+    Start so many sentinels that watch a primary and its replicas, and wait until they
+    know one another and the replicas. A primary is down after a second of silence.
+    """
+    configuration = (
+        f"sentinel monitor {service} {HOST} {primary.port} {count // 2 + 1}\n"
+        f"sentinel down-after-milliseconds {service} 1000\n"
+        f"sentinel failover-timeout {service} 3000\n"
+    )
+    watching = [Server("--sentinel", configuration=configuration) for _ in range(count)]
+    with primary.connect() as connection:
+        replicas = connection.info("replication")["connected_slaves"]
+    for sentinel in watching:
+        with sentinel.connect() as connection:
+            wait_until(lambda: _knows_all(connection, service, count - 1, replicas))
+    return watching
+
+
+def _knows_all(
+    connection: valkey.Valkey, service: str, sentinels: int, replicas: int
+) -> bool:
+    known = connection.sentinel_master(service)
+    return (known["num-other-sentinels"], known["num-slaves"]) == (sentinels, replicas)
+
+
 def cluster(replicas: int = 1) -> list[Server]:
     """Start a cluster of three primaries with so many replicas each."""
     nodes = [
         Server(
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000"),
-            *("--cluster-port", str(free_port()), "--repl-diskless-sync-delay", "0"),
+            *("--cluster-port", str(free_port())),
         )
         for _ in range(3 * (1 + replicas))
     ]
