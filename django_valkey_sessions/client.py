@@ -65,7 +65,7 @@ PARTS = 128
 #: node of a cluster fails, others answer.
 STEADY = 2.0
 #: Milliseconds that a sentinel has to accept a connection, and again to answer.
-SENTINEL_TIMEOUT = 250
+SENTINEL_TIMEOUT = 200
 #: An event loop has proved to live long when it has sent so many round trips ...
 LONG_LIVED_TRIPS = 32
 #: ... over so many seconds.
@@ -743,7 +743,11 @@ def _named(sentinel: tuple[Address, ...]) -> tuple[Address, ...]:
         finally:
             client.close()
     except _glide_error() as error:
-        raise _translated(error, who) from _told(error)
+        # GLIDE does not say why, when it is told to ask nothing but this.
+        raise SessionStoreUnavailable(
+            f"{who} does not answer. Is it running, and are its address and "
+            "sentinel_password in LOCATION in VALKEY_SESSIONS right?"
+        ) from _told(error)
     if answer is None:
         raise SessionStoreUnavailable(
             f"{who} knows no service {service!r}. Is LOCATION in VALKEY_SESSIONS right?"
@@ -986,14 +990,14 @@ def _told(error: Exception) -> Exception | None:
     return None if "args beginning with" in str(error) else error
 
 
-def _translated(error: Exception, server: str | None = None) -> Exception:
+def _translated(error: Exception) -> Exception:
     # Without the address, whose words mean nothing.
     text = re.sub(r"`[^`]*`", "", str(error).lower())
     if "wrongtype:" in text:
         return WrongType("The key does not hold a string.")
     if "noscripterror" in text or "noscript:" in text:
         return ScriptMissing("The server does not know the script.")
-    ours = _kind_of(error, text)(f"{server or _server()} {_cause(text)}")
+    ours = _kind_of(error, text)(f"{_server()} {_cause(text)}")
     # As "raise ... from" does it; those in a list of replies are not raised here.
     ours.__cause__ = _told(error)
     return ours
