@@ -26,6 +26,7 @@ E022    DICTIONARY: type, or not a dictionary
 E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
+E026    CLUSTER: with sentinels
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -104,6 +105,16 @@ def check_cluster_on_socket() -> Iterator[CheckMessage]:
             "CLUSTER in VALKEY_SESSIONS is True, and LOCATION is a unix socket.",
             hint="The nodes of a cluster are reached by TCP: valkey://host:port.",
             id="valkey_sessions.E007",
+        )
+
+
+def check_cluster_with_sentinels() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.LOCATION.service:
+        yield Error(
+            "CLUSTER in VALKEY_SESSIONS is True, and LOCATION names sentinels.",
+            hint="A cluster has no sentinels. Remove CLUSTER, or give the addresses of "
+            "some of its nodes: valkey://host:port.",
+            id="valkey_sessions.E026",
         )
 
 
@@ -248,6 +259,7 @@ Check = Callable[[], Iterator[CheckMessage]]
 
 CONTRADICTIONS: tuple[Check, ...] = (
     check_cluster_on_socket,
+    check_cluster_with_sentinels,
     check_client_beside_location,
     check_client_is_blocking,
     check_options,

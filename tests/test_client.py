@@ -24,11 +24,12 @@ from django.test import RequestFactory
 from django.urls import path
 
 from django_valkey_sessions import client
-from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.backend import SessionStore, key_of
 from django_valkey_sessions.exceptions import (
     ReplyLost,
     SessionStoreUnavailable,
 )
+from django_valkey_sessions.keys import session_id
 
 from . import servers
 from .proxies import Proxy
@@ -757,7 +758,7 @@ settings.configure(
     VALKEY_SESSIONS={"LOCATION": os.environ["LOCATION"]},
 )
 django.setup()
-from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.backend import SessionStore, key_of
 from django_valkey_sessions.exceptions import SessionStoreUnavailable
 
 def in_child(work):
@@ -1271,3 +1272,45 @@ def test_a_node_of_a_cluster_is_not_taken_for_a_server(cluster, location):
     created = [SessionStore() for _ in range(20)]  # Two thirds belong elsewhere.
     with pytest.raises(SessionStoreUnavailable, match="set CLUSTER"):
         [session.create() for session in created]
+
+
+@pytest.fixture
+def on_the_move(clustered):
+    """A session whose slot moves to another node; what lets it arrive there."""
+    session = new_session(a=1)
+    key = key_of(session_id(session.session_key))
+    nodes = [node.connect(decode_responses=True) for node in clustered[:3]]
+    source = next(node for node in nodes if node.keys(key))
+    target = nodes[nodes.index(source) - 1]
+    old, new = (node.execute_command("CLUSTER MYID") for node in (source, target))
+    slot = source.execute_command("CLUSTER KEYSLOT", key)
+
+    def assign(owner):
+        for node in (target, source, *nodes):
+            node.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+
+    target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", old)
+    source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", new)
+    port = target.connection_pool.connection_kwargs["port"]
+    source.execute_command("MIGRATE", "127.0.0.1", port, key, 0, 5000)
+    yield session, lambda: assign(new)
+    assign(new)
+    target.delete(key)
+    assign(old)
+    for node in nodes:
+        node.close()
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_cluster_moves_a_slot_and_nothing_is_lost(on_the_move, call, arrived):
+    session, arrive = on_the_move
+    if arrived:
+        arrive()
+    all_of_them = [session, *(new_session(a=1) for _ in range(5))]
+    keys = [key_of(session_id(one.session_key)) for one in all_of_them]
+    replies = client.execute(tuple(["EXISTS", key] for key in keys))
+    assert replies == [1] * 6
+    again = SessionStore(session.session_key)
+    call(again, "update", {"b": 2})
+    call(again, "save")
+    assert dict(SessionStore(session.session_key).items()) == {"a": 1, "b": 2}
