@@ -27,6 +27,7 @@ E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
 E026    CLUSTER: with sentinels
+E027    REPLICAS_ACK: type, or in a cluster
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -115,6 +116,17 @@ def check_cluster_with_sentinels() -> Iterator[CheckMessage]:
             hint="A cluster has no sentinels. Remove CLUSTER, or give the addresses of "
             "some of its nodes: valkey://host:port.",
             id="valkey_sessions.E026",
+        )
+
+
+def check_confirmation_in_cluster() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.REPLICAS_ACK:
+        yield Error(
+            "VALKEY_SESSIONS has REPLICAS_ACK, and CLUSTER is True.",
+            hint="While slots move, the replicas of another node might be asked, and "
+            "confirm what they do not have. Remove REPLICAS_ACK; a node itself can "
+            "refuse to write without replicas (min-replicas-to-write).",
+            id="valkey_sessions.E027",
         )
 
 
@@ -260,6 +272,7 @@ Check = Callable[[], Iterator[CheckMessage]]
 CONTRADICTIONS: tuple[Check, ...] = (
     check_cluster_on_socket,
     check_cluster_with_sentinels,
+    check_confirmation_in_cluster,
     check_client_beside_location,
     check_client_is_blocking,
     check_options,

@@ -64,6 +64,10 @@ PARTS = 128
 #: The server is said to be back when it has answered for so many seconds: while one
 #: node of a cluster fails, others answer.
 STEADY = 2.0
+#: Milliseconds that replicas have to confirm a change.
+CONFIRMATION = "100"
+#: What needs no confirmation: it changes nothing, or nothing that would be missed.
+HARMLESS = {"EXISTS", "GET", "GETRANGE", "PEXPIRE", "PTTL", "SCAN"}
 #: Milliseconds that a sentinel has to accept a connection, and again to answer.
 SENTINEL_TIMEOUT = 200
 #: An event loop has proved to live long when it has sent so many round trips ...
@@ -175,8 +179,8 @@ def _process() -> "_Process":
 
 class _Process:
     def __init__(self) -> None:
-        self.reach = Reach()
-        self.blocking = _Blocking(self.reach)
+        self.reach, self.replicas = Reach(), Replicas()
+        self.blocking = _Blocking(self.reach, self.replicas)
         self.native: _Native | None = None
         # A lock of this process: the parent's may have been held when it forked.
         self.lock = threading.Lock()
@@ -204,7 +208,7 @@ class _Process:
             return None
         with self.lock:
             if self.native is None or self.native.loop.is_closed():
-                self.native = _Native(self.reach, loop, self.native)
+                self.native = _Native(self.reach, self.replicas, loop, self.native)
             mine = self.native.loop is loop and not self.native.given_up
             return self.native if mine else None
 
@@ -296,6 +300,41 @@ class Reach:
         )
 
 
+class Replicas:
+    """Whether enough replicas confirm changes. Tells the log when that changes."""
+
+    def __init__(self) -> None:
+        self.ask_again_at: float | None = None
+
+    def may_confirm(self) -> bool:
+        """
+        Return False if they did not a moment ago: who waits for them holds up all other
+        threads. After that moment one request finds out for all.
+        """
+        if self.ask_again_at is None:
+            return True
+        now = time.monotonic()
+        if now < self.ask_again_at:
+            return False
+        self.ask_again_at = now + FAILURE_REMEMBERED
+        return True
+
+    def confirmed(self, count: Any, wanted: int) -> None:
+        """Take note of the reply of WAIT."""
+        enough = isinstance(count, int) and count >= wanted
+        if not enough and self.ask_again_at is None:
+            logger.warning(
+                "Changes are stored by %s, but %s of %d replicas have confirmed them "
+                "(REPLICAS_ACK in VALKEY_SESSIONS): a failover could lose them.",
+                _server(),
+                count if isinstance(count, int) else "none",
+                wanted,
+            )
+        if enough and self.ask_again_at is not None:
+            logger.warning("Changes are confirmed by %d replicas again.", count)
+        self.ask_again_at = None if enough else time.monotonic() + FAILURE_REMEMBERED
+
+
 class _Link:
     """
     A client, and what GLIDE leaves to its user: to replace it when nothing but
@@ -312,8 +351,8 @@ class _Link:
     close_old: Callable[[], Any]
     connect: Callable[[tuple[Address, ...]], Any]
 
-    def __init__(self, reach: Reach) -> None:
-        self.reach = reach
+    def __init__(self, reach: Reach, replicas: Replicas) -> None:
+        self.reach, self.replicas = reach, replicas
         self.client: Any = None
         self.replaced_at = -REPLACED_EVERY
         self.outage = Outage()
@@ -323,6 +362,19 @@ class _Link:
         self.old: list[tuple[float, Any]] = []
 
     def delivery(self, trip: Trip) -> Flow[Any]:
+        """Send, and let replicas confirm what that changes if the settings say so."""
+        commands = _commands(trip)
+        if all(command[0] in HARMLESS for command in commands):
+            return (yield from self._delivery(trip))
+        wanted = conf.REPLICAS_ACK
+        if not wanted or not self.replicas.may_confirm():
+            return (yield from self._delivery(trip))
+        waiting: Command = ["WAIT", str(wanted), CONFIRMATION]
+        *replies, count = yield from self._delivery((*commands, waiting))
+        self.replicas.confirmed(count, wanted)
+        return replies if isinstance(trip, tuple) else _only(replies)
+
+    def _delivery(self, trip: Trip) -> Flow[Any]:
         """Send, and once more what was not done because it reached the wrong server."""
         used = self.client
         try:
@@ -435,8 +487,8 @@ class _Link:
 class _Blocking(_Link):
     """The blocking client of a process, shared by its threads."""
 
-    def __init__(self, reach: Reach) -> None:
-        super().__init__(reach)
+    def __init__(self, reach: Reach, replicas: Replicas) -> None:
+        super().__init__(reach, replicas)
         self.lock = threading.Lock()
         self.watchdog_lives: bool | None = None  # None: nothing was sent yet.
 
@@ -500,10 +552,11 @@ class _Native(_Link):
     def __init__(
         self,
         reach: Reach,
+        replicas: Replicas,
         loop: asyncio.AbstractEventLoop,
         predecessor: "_Native | None",
     ) -> None:
-        super().__init__(reach)
+        super().__init__(reach, replicas)
         self.loop = loop
         self.lock = asyncio.Lock()
         self.expired = 0
@@ -1004,7 +1057,8 @@ def _translated(error: Exception) -> Exception:
 
 
 def _kind_of(error: Exception, text: str) -> type[SessionStoreUnavailable]:
-    if "readonly:" in text or "readonly you" in text:
+    refused = ("readonly:", "readonly you", "wait cannot be used with")
+    if any(words in text for words in refused):
         return ReadOnly
     if re.search(r"\b(moved|ask):", text):
         return Redirected
@@ -1057,7 +1111,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
         "is still loading its data. It will answer in a moment.",
     ),
     (
-        ("readonly:", "readonly you"),
+        ("readonly:", "readonly you", "wait cannot be used with"),
         "is a replica and takes no writes. LOCATION in VALKEY_SESSIONS has to lead to "
         "the primary.",
     ),

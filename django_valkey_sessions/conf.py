@@ -96,6 +96,19 @@ class Conf:
         return self._flag("CLUSTER", False, "E006")
 
     @property
+    def REPLICAS_ACK(self) -> int:
+        value = self._get("REPLICAS_ACK", None)
+        if value is None:
+            return 0
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        raise BadSetting(
+            "E027",
+            f"REPLICAS_ACK in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give how many replicas have to confirm a change: a whole number, or None.",
+        )
+
+    @property
     def OPTIONS(self) -> Mapping[str, Any]:
         value = self._get("OPTIONS", {})
         if not (isinstance(value, dict) and all(isinstance(k, str) for k in value)):

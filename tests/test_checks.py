@@ -104,6 +104,8 @@ DESERVED = [
     ("E024", {"OPTIONS": {"database_id": 1}}, {}),
     ("E025", {"CLIENT": client, "ASYNC": "native"}, {}),
     ("E026", {"CLUSTER": True, "LOCATION": "sentinel://127.0.0.1/main"}, {}),
+    ("E027", {"REPLICAS_ACK": -1}, {}),
+    ("E027", {"REPLICAS_ACK": 1, "CLUSTER": True}, {}),
     ("W001", {"LOCATION": "valkey://cache.example"}, {}),
     ("W001", {"LOCATION": "sentinel://127.0.0.1,cache.example/main"}, {}),
     ("W001", {"LOCATION": "valkey://10.0.0.1"}, {}),

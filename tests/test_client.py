@@ -428,6 +428,27 @@ def test_a_forgotten_script_is_sent_again(own_engine, call):
     assert SessionStore(session.session_key)["a"] == 2
 
 
+def test_replicas_confirm_what_is_saved(own_engine, settings, call, caplog):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "REPLICAS_ACK": 1}
+    replica = servers.replica(own_engine)
+    try:
+        key = new_session(a=1).session_key
+        replica.pause()
+        session = SessionStore(key)
+        call(session, "update", {"b": 2})
+        call(session, "save")
+        assert call(SessionStore(key), "load") == {"a": 1, "b": 2}
+        assert "0 of 1 replicas have confirmed them" in caplog.text
+        replica.resume()
+        caplog.clear()
+        servers.wait_until(lambda: call(session, "cycle_key") or caplog.messages)
+        assert caplog.messages == ["Changes are confirmed by 1 replicas again."]
+        with replica.connect() as valkey:
+            assert valkey.dbsize() == 1
+    finally:
+        replica.close()
+
+
 # Replies that get lost, or lost and found.
 
 

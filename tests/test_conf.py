@@ -67,6 +67,7 @@ DEFAULTS = {
     "SEAL": True,
     "DICTIONARY": (),
     "SCAN_COUNT": 1000,
+    "REPLICAS_ACK": 0,
 }
 
 
@@ -126,6 +127,8 @@ GOOD = [
     ("DICTIONARY", Path("a.zdict"), (Path("a.zdict"),)),
     ("DICTIONARY", ["b", Path("a")], (Path("b"), Path("a"))),
     ("DICTIONARY", ("b", "a"), (Path("b"), Path("a"))),
+    ("REPLICAS_ACK", None, 0),
+    ("REPLICAS_ACK", 2, 2),
     ("SCAN_COUNT", 1, 1),
     ("SCAN_COUNT", 100_000, 100_000),
 ]
@@ -243,6 +246,9 @@ BAD = [
     ("DICTIONARY", 16, "E022", "16"),
     ("DICTIONARY", ["a.zdict", None], "E022", "['a.zdict', None]"),
     ("DICTIONARY", [17] * 100, "E022", "of type list"),
+    ("REPLICAS_ACK", -1, "E027", "-1"),
+    ("REPLICAS_ACK", True, "E027", "True"),
+    ("REPLICAS_ACK", "1", "E027", "'1'"),
     ("SCAN_COUNT", 0, "E023", "0"),
     ("SCAN_COUNT", -1, "E023", "-1"),
     ("SCAN_COUNT", True, "E023", "True"),

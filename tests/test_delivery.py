@@ -37,7 +37,7 @@ def time(monkeypatch):
 @pytest.fixture
 def link(settings, time):
     settings.VALKEY_SESSIONS = {}
-    link = client._Blocking(client.Reach())
+    link = client._Blocking(client.Reach(), client.Replicas())
     link.client = "the client"
     link.remade = []
     link.remake_soon = link.remade.append
@@ -135,6 +135,72 @@ def test_what_may_wait_for_the_same_silent_node_is_not_sent(link, clustered):
     reply, sent = answered(link.delivery((GET, SET)), list(moved), silence)
     assert reply == [silence, moved[1]]
     assert len(sent) == 2
+
+
+# Confirmed by replicas, or not.
+
+
+@pytest.fixture
+def confirmed(settings, link):
+    settings.VALKEY_SESSIONS = {"REPLICAS_ACK": 2}
+
+
+WAIT = ["WAIT", "2", client.CONFIRMATION]
+
+
+def test_nothing_is_confirmed_unless_the_settings_say_so(link):
+    assert answered(link.delivery(SET), "OK") == ("OK", [SET])
+
+
+def test_what_changes_nothing_is_not_confirmed(link, confirmed):
+    assert answered(link.delivery(GET), b"1") == (b"1", [GET])
+    assert answered(link.delivery((GET, TTL)), [b"1", 1]) == ([b"1", 1], [(GET, TTL)])
+
+
+def test_a_change_is_confirmed_in_the_same_round_trip(link, confirmed):
+    assert answered(link.delivery(SET), ["OK", 2]) == ("OK", [(SET, WAIT)])
+    reply, sent = answered(link.delivery((GET, SET)), [b"1", "OK", 3])
+    assert reply == [b"1", "OK"]
+    assert sent == [(GET, SET, WAIT)]
+
+
+def test_the_error_of_a_change_is_not_that_of_its_confirmation(link, confirmed):
+    with pytest.raises(WrongType):
+        answered(link.delivery(SET), [WrongType("…"), 0])
+
+
+def test_a_change_that_a_replica_refused_is_confirmed_by_the_primary(link, confirmed):
+    refused = [ReadOnly("…"), ReadOnly("…")]
+    reply, sent = answered(link.delivery(SET), refused, None, ["OK", 2])
+    assert (reply, sent[2]) == ("OK", (SET, WAIT))
+
+
+def test_replicas_that_do_not_confirm_are_not_waited_for_all_the_time(
+    link, time, confirmed
+):
+    assert answered(link.delivery(SET), ["OK", 0]) == ("OK", [(SET, WAIT)])
+    assert answered(link.delivery(SET), "OK") == ("OK", [SET])
+    time.now += client.FAILURE_REMEMBERED
+    finding_out = link.delivery(SET)
+    assert next(finding_out) == (SET, WAIT)
+    assert next(link.delivery(SET)) == SET
+    with pytest.raises(StopIteration):
+        finding_out.send(["OK", 2])
+    assert next(link.delivery(SET)) == (SET, WAIT)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, "1 of 2"), (SessionStoreUnavailable("…"), "none of 2")]
+)
+def test_that_replicas_do_not_confirm_is_told_once(
+    link, time, confirmed, caplog, count, told
+):
+    for reply in (2, count, count, 3, 2):
+        answered(link.delivery(SET), ["OK", reply])
+        time.now += client.FAILURE_REMEMBERED
+    silent, again = caplog.messages
+    assert f"but {told} replicas have confirmed them" in silent
+    assert again == "Changes are confirmed by 3 replicas again."
 
 
 # Replaced, or not.
