@@ -29,7 +29,7 @@ from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import cache, partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any, cast
@@ -353,6 +353,7 @@ class _Link:
 
     def __init__(self, reach: Reach, replicas: Replicas) -> None:
         self.reach, self.replicas = reach, replicas
+        self.in_cluster = conf.CLUSTER
         self.client: Any = None
         self.replaced_at = -REPLACED_EVERY
         self.outage = Outage()
@@ -390,7 +391,9 @@ class _Link:
             raise
         if isinstance(trip, tuple):
             yield from self._completed(used, trip, reply)
-        yield from self._answered(used, trip, reply)
+        self._note(used, _commands(trip), reply if isinstance(trip, tuple) else [reply])
+        if self.old and min(until for until, _ in self.old) < time.monotonic():
+            yield Call(self.close_old, self.close_old)
         return reply
 
     def _completed(
@@ -415,23 +418,20 @@ class _Link:
                 except Exception as error:
                     replies[n] = error
 
-    def _answered(self, used: Any, trip: Trip, reply: Any) -> Flow[None]:
+    def _note(
+        self, used: Any, commands: Sequence[Command], replies: Sequence[Any]
+    ) -> None:
+        """Take note of what was answered, and of what was not."""
         lost = []
-        if isinstance(trip, tuple):
-            pairs = zip(trip, reply, strict=True)
-            lost = [pair for pair in pairs if isinstance(pair[1], ReplyLost)]
-        if self.failing:
-            silent = [command for command, _ in lost]
-            for command in _commands(trip):
-                if command not in silent:
-                    self.failing.pop(_part(command), None)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, ReplyLost):
+                lost.append((command, reply))
+            elif self.failing:
+                self.failing.pop(self._part(command), None)
         if lost:
             self._failed(used, [command for command, _ in lost], lost[0][1])
-            return
-        if self.reach.lost_at is not None:
+        elif self.reach.lost_at is not None:
             self.reach.answered()
-        if self.old and min(until for until, _ in self.old) < time.monotonic():
-            yield Call(self.close_old, self.close_old)
 
     def _failed(self, used: Any, commands: Sequence[Command], error: ReplyLost) -> None:
         self.reach.failed()
@@ -439,12 +439,21 @@ class _Link:
             return  # What has just been made, or replaced.
         now = time.monotonic()
         for command in commands:
-            self.failing.setdefault(_part(command), now)
-        since = min(list(self.failing.values()))
+            self.failing.setdefault(self._part(command), now)
+        # A copy, because other threads change it; they may even have emptied it.
+        since = min(list(self.failing.values()), default=now)
         if now - since >= FAILING:
             self.reach.lost(error, since)
             if self._may_replace(used):
                 self.remake_soon(used)
+
+    def _part(self, command: Command) -> int:
+        """Return the part of the keys that this command's belongs to, in a cluster."""
+        if not self.in_cluster:
+            return 0
+        prefix = conf.PREFIX
+        keys = (w for w in command if isinstance(w, str) and w.startswith(prefix))
+        return crc_hqx(next(keys, "").encode(), 0) % 16384 * PARTS // 16384
 
     def _may_replace(self, used: Any) -> bool:
         waited = time.monotonic() - self.replaced_at
@@ -463,7 +472,7 @@ class _Link:
                 client = yield from _found(self.connect)
         except SessionStoreUnavailable as error:
             self.reach.lost(error)
-            if not conf.CLUSTER:
+            if not self.in_cluster:
                 # It leads to nothing that a new one could not find. That of a cluster
                 # may still be good for some of the nodes.
                 self.retire()
@@ -479,6 +488,13 @@ class _Link:
             self.old.append((time.monotonic() + 2 * _await_budget(), self.client))
         self.client = None
         self.failing.clear()
+
+    def _due(self) -> list[Any]:
+        """Take the clients that are to be closed now out of the old ones."""
+        now = time.monotonic()
+        due = [client for until, client in self.old if until < now]
+        self.old = [one for one in self.old if one[0] >= now]
+        return due
 
     def all(self) -> list[Any]:
         return [*filter(None, [self.client]), *(client for _, client in self.old)]
@@ -496,14 +512,14 @@ class _Blocking(_Link):
         client = self.client or self._connected()
         try:
             if isinstance(trip, tuple):
-                return _replies(client.exec(*_batch(trip)))
-            if conf.CLUSTER and trip[0] == "SCAN":
+                return _replies(client.exec(*_batch(trip, self.in_cluster)))
+            if self.in_cluster and trip[0] == "SCAN":
                 return _scanned(client.scan(*_cluster_scan("glide_sync", trip)))
-            if conf.CLUSTER and self.watchdog_lives:
+            if self.in_cluster and self.watchdog_lives:
+                # Which follows where a slot has moved to, in any case.
                 return client.custom_command(trip)
-            # So it costs the same, needs no watchdog, and an error of the server is
-            # not printed to standard error. In a cluster it costs four times as much.
-            return _only(_replies(client.exec(*_batch((trip,)))))
+            # This needs no watchdog, and GLIDE does not print what the server refuses.
+            return _only(_replies(client.exec(*_batch((trip,), self.in_cluster))))
         except _glide_error() as error:
             raise _translated(error) from _told(error)
 
@@ -530,10 +546,10 @@ class _Blocking(_Link):
         return client
 
     def close_old(self) -> None:
-        with self.lock:
-            now = time.monotonic()
-            due = [client for until, client in self.old if until < now]
-            self.old = [one for one in self.old if one[1] not in due]
+        if not self.lock.acquire(blocking=False):
+            return  # A client is being made, which may take a second.
+        due = self._due()
+        self.lock.release()
         for client in due:
             if client is not self.client:  # CLIENT may have returned it again.
                 client.close()
@@ -572,7 +588,7 @@ class _Native(_Link):
         try:
             async with asyncio.timeout(self.budget):
                 client = client or await self._connected()
-                reply = await _send(client, trip)
+                reply = await self._sent(client, trip)
             self.expired = 0
             return reply
         except TimeoutError as error:
@@ -581,6 +597,13 @@ class _Native(_Link):
             raise _no_answer() from error
         except _glide_error() as error:
             raise _translated(error) from _told(error)
+
+    async def _sent(self, client: Any, trip: Trip) -> Any:
+        if isinstance(trip, tuple):
+            return _replies(await client.exec(*_batch(trip, self.in_cluster)))
+        if self.in_cluster and trip[0] == "SCAN":
+            return _scanned(await client.scan(*_cluster_scan("glide", trip)))
+        return await client.custom_command(trip)
 
     async def _connected(self) -> Any:
         await self._remake(None)
@@ -626,10 +649,7 @@ class _Native(_Link):
             )
 
     async def close_old(self) -> None:
-        now = time.monotonic()
-        due = [client for until, client in self.old if until < now]
-        self.old = [one for one in self.old if one[1] not in due]
-        for client in due:
+        for client in self._due():
             await client.close()
 
     def close(self) -> None:
@@ -643,25 +663,8 @@ class _Native(_Link):
                 closing.join()
 
 
-async def _send(client: Any, trip: Trip) -> Any:
-    if isinstance(trip, tuple):
-        return _replies(await client.exec(*_batch(trip)))
-    if trip[0] == "SCAN" and conf.CLUSTER:
-        return _scanned(await client.scan(*_cluster_scan("glide", trip)))
-    return await client.custom_command(trip)
-
-
 def _commands(trip: Trip) -> Sequence[Command]:
     return trip if isinstance(trip, tuple) else (trip,)
-
-
-def _part(command: Command) -> int:
-    """Return the part of the keys that this command's belongs to, in a cluster."""
-    if not conf.CLUSTER:
-        return 0
-    prefix = conf.PREFIX
-    key = next((w for w in command if isinstance(w, str) and w.startswith(prefix)), "")
-    return crc_hqx(key.encode(), 0) % 16384 * PARTS // 16384
 
 
 # Forking.
@@ -792,7 +795,7 @@ def _named(sentinel: tuple[Address, ...]) -> tuple[Address, ...]:
         client = _kind(glide_sync.GlideClient).create(_asking(sentinel))
         try:
             words: Command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", str(service)]
-            answer = _only(_replies(client.exec(*_batch((words,)))))
+            answer = _only(_replies(client.exec(*_batch((words,), False))))
         finally:
             client.close()
     except _glide_error() as error:
@@ -843,7 +846,7 @@ def _new_client(addresses: tuple[Address, ...]) -> Any:
         raise _translated(error) from _told(error)
 
 
-@lru_cache
+@cache
 def _kind(kind: Any) -> Any:
     """
     Return GLIDE's class of blocking clients, but for its hook that connects each client
@@ -986,14 +989,19 @@ def _await_budget() -> float:
 # Commands and replies.
 
 
-def _batch(commands: tuple[Command, ...]) -> tuple[Any, bool]:
+def _batch(commands: tuple[Command, ...], in_cluster: bool) -> tuple[Any, bool]:
     """Return the arguments of exec(): the commands, and not to raise at an error."""
-    from glide_shared.commands.batch import Batch, ClusterBatch
-
-    batch: Any = (ClusterBatch if conf.CLUSTER else Batch)(is_atomic=False)
+    batch = _batch_kind(in_cluster)(is_atomic=False)
     for command in commands:
         batch.custom_command(command)
     return batch, False
+
+
+@cache
+def _batch_kind(in_cluster: bool) -> Any:
+    from glide_shared.commands.batch import Batch, ClusterBatch
+
+    return ClusterBatch if in_cluster else Batch
 
 
 def _replies(replies: list[Any]) -> list[Any]:
@@ -1030,6 +1038,7 @@ def _scanned(reply: list[Any]) -> list[Any]:
 # Errors: GLIDE's become ours here, once.
 
 
+@cache
 def _glide_error() -> Any:
     # The class is imported by whoever made the client; where nobody did, nothing
     # of GLIDE's can be on its way.

@@ -45,8 +45,9 @@ def link(settings, time):
 
 
 @pytest.fixture
-def clustered(settings):
+def clustered(settings, link):
     settings.VALKEY_SESSIONS = {"CLUSTER": True}
+    link.in_cluster = True
 
 
 def answered(flow, *replies):
