@@ -26,6 +26,8 @@ E022    DICTIONARY: type, or not a dictionary
 E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
+E026    CLUSTER: with sentinels
+E027    REPLICAS_ACK: type, or in a cluster
 E028    USER_INDEX: type
 E029    MAX_SESSIONS_PER_USER: type
 E030    PREVIOUS_ENGINE: type
@@ -120,6 +122,27 @@ def check_cluster_on_socket() -> Iterator[CheckMessage]:
             "CLUSTER in VALKEY_SESSIONS is True, and LOCATION is a unix socket.",
             hint="The nodes of a cluster are reached by TCP: valkey://host:port.",
             id="valkey_sessions.E007",
+        )
+
+
+def check_cluster_with_sentinels() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.LOCATION.service:
+        yield Error(
+            "CLUSTER in VALKEY_SESSIONS is True, and LOCATION names sentinels.",
+            hint="A cluster has no sentinels. Remove CLUSTER, or give the addresses of "
+            "some of its nodes: valkey://host:port.",
+            id="valkey_sessions.E026",
+        )
+
+
+def check_confirmation_in_cluster() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.REPLICAS_ACK:
+        yield Error(
+            "VALKEY_SESSIONS has REPLICAS_ACK, and CLUSTER is True.",
+            hint="While slots move, the replicas of another node might be asked, and "
+            "confirm what they do not have. Remove REPLICAS_ACK; a node itself can "
+            "refuse to write without replicas (min-replicas-to-write).",
+            id="valkey_sessions.E027",
         )
 
 
@@ -343,6 +366,8 @@ Check = Callable[[], Iterator[CheckMessage]]
 
 CONTRADICTIONS: tuple[Check, ...] = (
     check_cluster_on_socket,
+    check_cluster_with_sentinels,
+    check_confirmation_in_cluster,
     check_client_beside_location,
     check_client_is_blocking,
     check_options,
