@@ -26,7 +26,6 @@ from django_valkey_sessions.moving import move
 
 from . import servers
 from .test_project import at_once, logged_in
-from .test_project import data as data  # The fixture.
 
 pytestmark = [
     pytest.mark.usefixtures("engine"),
