@@ -170,6 +170,21 @@ def test_a_refused_password_is_said_and_not_shown(guarded, location, who):
     assert "wr0ng" not in str(caught.value)
 
 
+def test_a_password_that_was_changed_is_said_soon(guarded, location):
+    location(f"valkey://:default's@127.0.0.1:{guarded.port}")
+    key = new_session(a=1).session_key
+    with guarded.connect(password="default's") as valkey:
+        valkey.config_set("requirepass", "another")
+        valkey.client_kill_filter(_type="normal", skipme=True)
+
+    def cause():
+        with contextlib.suppress(ReplyLost):
+            SessionStore(key).load()
+
+    with pytest.raises(SessionStoreUnavailable, match="refuses the user or password"):
+        servers.wait_until(cause, timeout=10)
+
+
 @pytest.fixture
 def tls(own_server, tmp_path):
     """A TLS front before the server, whose binary has no TLS of its own."""
@@ -471,11 +486,8 @@ def proxy(own_server, settings):
     relay.close()
 
 
-@pytest.mark.parametrize("mode", ["native", "thread"])
-def test_a_connection_that_was_forgotten_on_the_way_is_replaced(
-    proxy, call, settings, mode
-):
-    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": mode}
+def test_a_connection_that_was_forgotten_on_the_way_is_replaced(proxy, call, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
     key = new_session(a=1).session_key
     assert call(SessionStore(key), "load") == {"a": 1}
     proxy.forget()

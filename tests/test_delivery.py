@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from django_valkey_sessions import client
+from django_valkey_sessions import client, flow
 from django_valkey_sessions.client import ReadOnly, Redirected, WrongType
 from django_valkey_sessions.exceptions import (
     ConnectionLost,
@@ -50,13 +50,15 @@ def clustered(settings, link):
     link.in_cluster = True
 
 
-def answered(flow, *replies):
+def answered(delivery, *replies):
     """Drive a delivery by these replies; return its result and what it has sent."""
-    sent = [next(flow)]
+    sent = [next(delivery)]
     for reply in replies:
         try:
             sent.append(
-                flow.throw(reply) if isinstance(reply, Exception) else flow.send(reply)
+                delivery.throw(reply)
+                if isinstance(reply, Exception)
+                else delivery.send(reply)
             )
         except StopIteration as done:
             return done.value, sent
@@ -136,6 +138,62 @@ def test_what_may_wait_for_the_same_silent_node_is_not_sent(link, clustered):
     reply, sent = answered(link.delivery((GET, SET)), list(moved), silence)
     assert reply == [silence, moved[1]]
     assert len(sent) == 2
+
+
+# Where the server is looked for.
+
+
+class Servers:
+    """Each address is up, or down, or hangs until GLIDE gives it up."""
+
+    def __init__(self, time, **states):
+        self.time, self.states, self.asked = time, states, []
+
+    def connect(self, addresses):
+        self.asked.append(addresses)
+        states = [self.states[host] for host, _ in addresses]
+        if "hangs" in states:
+            self.time.now += client.CONNECTION_TIMEOUT / 1000
+        if "up" in states:
+            return "a client"
+        raise SessionStoreUnavailable(f"{addresses[0][0]} {states[0]}")
+
+    def find(self):
+        return flow.run(client._found(self.connect), None)
+
+
+def listed(**states):
+    return [f"valkey://{host}" for host in states]
+
+
+def test_a_server_and_its_replicas_are_asked_together(settings, time):
+    states = {"a": "down", "b": "up"}
+    settings.VALKEY_SESSIONS = {"LOCATION": listed(**states)}
+    there = Servers(time, **states)
+    assert there.find() == "a client"
+    assert there.asked == [(("a", 6379), ("b", 6379))]
+
+
+@pytest.mark.parametrize("state", ["down", "hangs"])
+def test_nodes_of_a_cluster_are_asked_one_after_the_other(settings, time, state):
+    states = {"a": state, "b": "up"}
+    settings.VALKEY_SESSIONS = {"LOCATION": listed(**states), "CLUSTER": True}
+    orders = set()
+    while len(orders) < 2:
+        there = Servers(time, **states)
+        assert there.find() == "a client"
+        orders.add(tuple(there.asked))
+    a, b = ((("a", 6379),)), ((("b", 6379),))
+    assert orders == {(b,), (a, b)}
+
+
+def test_there_is_no_time_for_all_nodes_of_a_cluster_that_hangs(settings, time):
+    states = dict.fromkeys("abcdef", "hangs")
+    settings.VALKEY_SESSIONS = {"LOCATION": listed(**states), "CLUSTER": True}
+    there = Servers(time, **states)
+    with pytest.raises(SessionStoreUnavailable, match="hangs"):
+        there.find()
+    assert len(there.asked) == 2
 
 
 # Confirmed by replicas, or not.
@@ -239,12 +297,12 @@ def test_a_client_is_not_replaced_all_the_time(link, time):
 
 
 def test_failures_of_a_client_that_was_replaced_meanwhile_mean_nothing(link, time):
-    flows = [link.delivery(GET), link.delivery(GET)]
-    [next(flow) for flow in flows]
+    under_way = [link.delivery(GET), link.delivery(GET)]
+    assert [next(delivery) for delivery in under_way] == [GET, GET]
     link.client = "another one"
-    for flow in flows:
+    for delivery in under_way:
         with pytest.raises(ReplyLost):
-            flow.throw(ReplyLost("…"))
+            delivery.throw(ReplyLost("…"))
         time.now += client.FAILING
     assert link.remade == []
 
