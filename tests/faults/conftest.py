@@ -100,7 +100,7 @@ def visited(
             back = load.wait_until_saved()
         load.check()
         _figures.append(
-            f"{request.node.name}: {sum(v.saved for v in load.visits)} changes, none "
+            f"{request.node.name}: {sum(v.changes for v in load.visits)} changes, none "
             f"lost; {load.errors().total()} errors; slowest answer "
             f"{load.slowest():.2f} s; all go on after {back:.2f} s"
         )

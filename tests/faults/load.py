@@ -32,6 +32,7 @@ class Visit(threading.Thread):
         #: The last change that the site said was saved.
         self.saved = 0
         self.saved_at = 0.0
+        self.changes = 0  # How many were saved.
         self.slowest = 0.0
         self.errors: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -47,6 +48,7 @@ class Visit(threading.Thread):
         reply = self._send("POST", f"/{how}/number/", value=str(self.tried))
         if reply is not None and reply.status == 302:
             self.saved, self.saved_at = self.tried, time.monotonic()
+            self.changes += 1
 
     def _look(self) -> None:
         reply = self._send("GET", "/data/")
@@ -121,11 +123,15 @@ class Load:
 
 
 def logged_in(port: int) -> Visitor:
+    """Return a visitor who is logged in. Each of the site's workers has to connect."""
     visitor = Visitor(port)
-    visitor.get("/login/")
-    reply = visitor.post("/login/", username="demo", password="demo")
-    assert reply.status == 302
+    wait_until(lambda: log_in(visitor).status == 302)
     return visitor
+
+
+def log_in(visitor: Visitor) -> Reply:
+    visitor.get("/login/")
+    return visitor.post("/login/", username="demo", password="demo")
 
 
 def reason_of(reply: Reply) -> str:

@@ -37,7 +37,7 @@ def test_it_is_full_and_evicts_nothing(site, own_server, visited):
         valkey.config_set("maxmemory", "0")
 
 
-def test_it_can_not_write_to_its_disk(site, own_server, visited):
+def test_it_has_too_few_replicas_to_take_changes(site, own_server, visited):
     with own_server.connect() as valkey, visited(site) as load:
         valkey.config_set("min-replicas-to-write", "1")
         load.wait_for_error("NOREPLICAS")

@@ -5,7 +5,7 @@ import pytest
 from django_valkey_sessions import codec, keys
 
 from .. import servers
-from .load import logged_in
+from .load import log_in, logged_in
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,6 @@ def session_at(site):
 def a_new_login_works(site, visitor):
     old = visitor.cookies["sessionid"]
     assert visitor.get("/data/").json() == {"user": None, "session": {}}
-    visitor.get("/login/")
-    reply = visitor.post("/login/", username="demo", password="demo")
-    assert reply.status == 302
+    assert log_in(visitor).status == 302
     assert visitor.get("/data/").json()["user"] == "demo"
     assert visitor.cookies["sessionid"] != old
