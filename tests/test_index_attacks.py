@@ -1,18 +1,18 @@
+# ruff: noqa: F811, fixtures of test_index.py
 """
-Attacks on the index of a user's sessions. Each test here states a promise that the index
-makes; those that fail are defects.
+Attacks on the index of a user's sessions. Each test here states a promise that the
+index makes; those that fail are defects.
 """
 
 import asyncio
 import contextlib
 import time
-from datetime import timedelta
 
 import pytest
 
-from django_valkey_sessions import client, index, keys, scripts, sessions, signals
+from django_valkey_sessions import client, keys, scripts, sessions, signals
 from django_valkey_sessions.backend import SessionStore
-from django_valkey_sessions.conf import conf
+from django_valkey_sessions.conf import BadSetting
 from django_valkey_sessions.exceptions import ConnectionLost, SessionStoreUnavailable
 
 from . import servers
@@ -111,9 +111,7 @@ def test_the_index_of_a_user_whose_id_is_no_text_is_tidied(call, prefix, entries
 # The limit.
 
 
-def test_a_new_limit_does_not_end_the_session_in_use(
-    call, prefix, change, monkeypatch
-):
+def test_a_new_limit_does_not_end_the_session_in_use(call, prefix, change, monkeypatch):
     """With so many sessions that one login can't look at all of them."""
     monkeypatch.setattr(sessions, "SURPLUS", 5)
     for _ in range(20):
@@ -412,3 +410,160 @@ def test_a_lifetime_that_raises_for_another_session_does_not_reach_a_login(
     change(MAX_SESSIONS_PER_USER=1, TTL=lambda session: session["remember"])
     session = new_session(call, remember=100)
     assert opened(call, session)["remember"] == 100
+
+
+def test_a_session_of_a_host_whose_clock_is_ahead_is_not_the_last_used(
+    call, prefix, change, monkeypatch
+):
+    change(MAX_SESSIONS_PER_USER=2)
+    with monkeypatch.context() as other_host:
+        ahead(other_host, 3600)
+        old = new_session(call)
+    aged(prefix, old, 600)
+    used = new_session(call)
+    new = new_session(call)
+    assert set(SessionStore.ids()) == {id_of(used), id_of(new)}
+
+
+# Tidying is no reason not to end, or not to show.
+
+
+@pytest.fixture
+def no_tidying(before_each_trip):
+    """Refuse what removes entries and nothing else."""
+
+    def refuse():
+        def act(trip):
+            if trip[0] == "ZREM":
+                raise SessionStoreUnavailable("refused")
+
+        before_each_trip(act)
+
+    return refuse
+
+
+def test_what_can_not_be_tidied_is_ended_all_the_same(call, prefix, no_tidying):
+    alive, gone = new_session(call), new_session(call)
+    client.execute(["UNLINK", keys.stored_key(prefix, id_of(gone))])
+    no_tidying()
+    with contextlib.suppress(SessionStoreUnavailable):
+        sessions.revoke_user("7")
+    assert opened(call, alive).session_key is None
+
+
+def test_what_can_not_be_tidied_is_shown_all_the_same(call, prefix, no_tidying):
+    alive, gone = new_session(call), new_session(call)
+    client.execute(["UNLINK", keys.stored_key(prefix, id_of(gone))])
+    no_tidying()
+    assert [info.id for info in sessions.for_user("7")] == [id_of(alive)]
+
+
+@pytest.fixture
+def without_index_keys(settings):
+    """The engine as a user who may use the sessions' keys and no others."""
+    server = servers.Server("--requirepass", "default's")
+    with server.connect(password="default's") as valkey:
+        hexadecimal = "[0-9a-f]" * 8
+        rights = [">x", "+@all", f"~session:{hexadecimal}*"]
+        valkey.execute_command("ACL", "SETUSER", "poor", "on", *rights)
+    url = f"valkey://poor:x@127.0.0.1:{server.port}"
+    settings.VALKEY_SESSIONS = {"LOCATION": url}
+    yield
+    client.close()
+    server.close()
+
+
+def test_a_missing_right_to_the_indexs_keys_does_no_harm(call, without_index_keys):
+    session = new_session(call)
+    assert opened(call, session)["_auth_user_id"] == "7"
+
+
+def test_reindexing_counts_what_it_entered(call, prefix, change):
+    new_session(call)
+    change(USER_INDEX=False)
+    with contextlib.suppress(BadSetting):  # It may as well refuse.
+        assert sessions.reindex() == 0
+
+
+def test_what_was_ended_is_told_of_although_another_was_not(
+    call, engine, monkeypatch, receivers
+):
+    told = []
+
+    def note(id, **facts):
+        told.append(id)
+
+    receivers(signals.session_ended, note)
+    for _ in range(3):
+        new_session(call)
+    execute = client.execute
+
+    def blocking(trip):
+        if isinstance(trip, tuple) and sent(scripts.SEND_AND_FOLLOW, trip):
+            return [*execute(trip[:-1]), SessionStoreUnavailable("node down")]
+        return execute(trip)
+
+    monkeypatch.setattr(client, "execute", blocking)
+    with pytest.raises(SessionStoreUnavailable):
+        sessions.revoke_user("7")
+    assert SessionStore.length() == 1
+    assert len(told) == 2
+
+
+def test_no_round_trip_asks_for_all_of_an_index(call, prefix, before_each_trip):
+    """
+    A million entries keep the server busy for 0.7 s, and take longer to come than
+    request_timeout: then nothing of this ever succeeds.
+    """
+    new_session(call)
+    asked = []
+
+    def note(trip):
+        for command in trip if isinstance(trip, tuple) else (trip,):
+            if command[0] == "ZRANGE" and command[2:] == ["0", "-1"]:
+                asked.append(command)
+
+    before_each_trip(note)
+    sessions.for_user("7")
+    sessions.revoke_user("7")
+    SessionStore.clear_expired()
+    assert asked == []
+
+
+def test_a_login_at_a_high_limit_reads_a_bounded_number_of_sessions(
+    call, prefix, change, before_each_trip
+):
+    for _ in range(300):
+        new_session(lambda s, n: getattr(s, n)())
+    change(MAX_SESSIONS_PER_USER=300)
+    sizes = []
+
+    def note(trip):
+        if isinstance(trip, tuple) and trip[0][0] == "GET":
+            sizes.append(len(trip) // 2)
+
+    before_each_trip(note)
+    new_session(call)
+    assert sum(sizes) <= sessions.SURPLUS
+
+
+def test_the_index_in_a_native_loop(prefix, change):
+    change(ASYNC="native", MAX_SESSIONS_PER_USER=2, TOUCH_INTERVAL=0)
+
+    async def serve():
+        opened = []
+        for _ in range(4):
+            session = SessionStore()
+            await session.aset("_auth_user_id", "7")
+            await session.asave()
+            opened.append(session)
+        await opened[-1].acycle_key()
+        assert await opened[-1].atouch() is True
+        infos = await sessions.afor_user("7")
+        assert id_of(opened[-1]) in {info.id for info in infos}
+        assert len(infos) == 2
+        assert await sessions.arevoke_user("7", keep=opened[-1]) == 1
+        await opened[-1].aflush()
+        return await sessions.afor_user("7")
+
+    assert asyncio.run(serve()) == []

@@ -1,6 +1,8 @@
+# ruff: noqa: F811, fixtures of test_index.py
 """
 The index of a user's sessions in a cluster, when the node that holds it, or that of the
-session, hangs, dies, or is late. Each test states a promise; those that fail are defects.
+session, hangs, dies, or is late. Each test states a promise; those that fail are
+defects.
 """
 
 import contextlib
@@ -61,9 +63,7 @@ def elsewhere(clustered):
     return elsewhere
 
 
-def test_touching_does_not_fail_because_the_index_hangs(
-    call, elsewhere, hung, change
-):
+def test_touching_does_not_fail_because_the_index_hangs(call, elsewhere, hung, change):
     change(TOUCH_INTERVAL=0)
     session = opened(call, elsewhere(call))
     with hung():
@@ -81,10 +81,9 @@ def test_saving_does_not_fail_because_the_index_hangs(call, elsewhere, hung):
 def test_a_new_key_does_not_fail_because_the_index_hangs(call, elsewhere, hung):
     session = opened(call, elsewhere(call))
     old = session.session_key
-    with hung():
-        with contextlib.suppress(SessionStoreUnavailable):
-            # The new one may be on the node that hangs.
-            call(session, "cycle_key")
+    with hung(), contextlib.suppress(SessionStoreUnavailable):
+        # The new one may be on the node that hangs.
+        call(session, "cycle_key")
     assert opened(call, session).session_key is not None
     print(old == session.session_key)
 
@@ -145,9 +144,7 @@ def lossy(monkeypatch):
     return losing
 
 
-def test_a_save_whose_reply_is_lost_enters_its_session(
-    call, clustered, lossy, entries
-):
+def test_a_save_whose_reply_is_lost_enters_its_session(call, clustered, lossy, entries):
     session = opened(call, new_session(call, None))
     lossy.append(True)
     call(session, "update", {"_auth_user_id": "7"})
@@ -180,9 +177,7 @@ def test_a_node_that_hangs_and_dies_leaves_no_login_without_an_entry(
     assert list(entries()) == [id_of(session)]
 
 
-def test_a_late_write_is_not_forgotten_before_it_comes(
-    clustered, monkeypatch, entries
-):
+def test_a_late_write_is_not_forgotten_before_it_comes(clustered, monkeypatch, entries):
     """The entry is made at once; the session's node gets its part a moment later."""
     execute = client.execute
     entered, looked = Event(), Event()
