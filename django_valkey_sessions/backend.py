@@ -560,7 +560,7 @@ class SessionStore(SessionBase):
     def _logged_in(self, id: str, former: str | None, user: str | None) -> Flow[None]:
         """End sessions of a user who has just logged in and has too many of them."""
         most = conf.MAX_SESSIONS_PER_USER
-        if most is None or user is None or user == former:
+        if most is None or not conf.USER_INDEX or user is None or user == former:
             return
         from . import sessions
 
