@@ -274,14 +274,15 @@ def end_surplus(
     found = [] if conf.CLUSTER else [key_of(entry.id) for entry, _ in candidates]
     words = [word for entry, stamp in candidates for word in (entry.id, stamp)]
     limiting = Evaluation(LIMIT, [index_of(user), *found], [str(most), *words])
-    ended = [id.decode() for id in (yield from one(limiting))]
-    if conf.CLUSTER and ended:
-        try:
+    try:
+        ended = [id.decode() for id in (yield from one(limiting))]
+        if conf.CLUSTER and ended:
             yield from twice(tuple(["UNLINK", key_of(id)] for id in ended))
-        except SessionStoreUnavailable:
-            # They may live, and then have to be found.
-            yield from enter([entry for entry, _ in candidates if entry.id in ended])
-            raise
+    except SessionStoreUnavailable:
+        if conf.CLUSTER:
+            # They may live without an entry, and have to be found.
+            yield from enter([entry for entry, _ in candidates])
+        raise
     return ended
 
 
