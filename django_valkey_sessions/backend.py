@@ -767,7 +767,8 @@ def tidy_indexes() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, names = yield from scan_keys(cursor)
-        users = [u for key in names if (u := keys.indexed_user(conf.PREFIX, key))]
+        found = [keys.indexed_user(conf.PREFIX, key) for key in names]
+        users = [user for user in found if user is not None]
         if users:
             yield from index.tidy(users)
 

@@ -246,11 +246,13 @@ def tidy(users: Sequence[str]) -> Flow[None]:
     """Remove the entries of sessions that are gone from the indexes of these users."""
     ranges: list[Command] = [["ZRANGE", index_of(u), "0", "-1"] for u in users]
     found = yield from looked(tuple(ranges))
+    # What is no id is not ours: another application may have sorted sets there.
     entries = [
-        (user, str(id, errors="replace"))
-        for user, ids in zip(users, found, strict=True)
-        if isinstance(ids, list)
-        for id in ids
+        (user, id)
+        for user, members in zip(users, found, strict=True)
+        if isinstance(members, list)
+        for member in members
+        if keys.stored_id("", id := member.decode(errors="replace"))
     ]
     for chunk in chunks(entries):
         stale = chunk
