@@ -652,7 +652,7 @@ class SessionStore(SessionBase):
     def _logged_in(self, id: str, former: str | None, user: str | None) -> Flow[None]:
         """End sessions of a user who has just logged in and has too many of them."""
         most = conf.MAX_SESSIONS_PER_USER
-        if most is None or user is None or user == former:
+        if most is None or not conf.USER_INDEX or user is None or user == former:
             return
         from . import sessions
 
@@ -1013,7 +1013,8 @@ def tidy_indexes() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, names = yield from scan_keys(cursor)
-        users = [u for key in names if (u := keys.indexed_user(conf.PREFIX, key))]
+        found = [keys.indexed_user(conf.PREFIX, key) for key in names]
+        users = [user for user in found if user is not None]
         if users:
             yield from index.tidy(users)
 

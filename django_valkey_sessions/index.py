@@ -251,11 +251,13 @@ def tidy(users: Sequence[str]) -> Flow[None]:
     """Remove the entries of sessions that are gone from the indexes of these users."""
     ranges: list[Command] = [["ZRANGE", index_of(u), "0", "-1"] for u in users]
     found = yield from looked(tuple(ranges))
+    # What is no id is not ours: another application may have sorted sets there.
     entries = [
-        (user, str(id, errors="replace"))
-        for user, ids in zip(users, found, strict=True)
-        if isinstance(ids, list)
-        for id in ids
+        (user, id)
+        for user, members in zip(users, found, strict=True)
+        if isinstance(members, list)
+        for member in members
+        if keys.stored_id("", id := member.decode(errors="replace"))
     ]
     for chunk in chunks(entries):
         stale = chunk
@@ -279,14 +281,15 @@ def end_surplus(
     found = [] if conf.CLUSTER else [key_of(entry.id) for entry, _ in candidates]
     words = [word for entry, stamp in candidates for word in (entry.id, stamp)]
     limiting = Evaluation(LIMIT, [index_of(user), *found], [str(most), *words])
-    ended = [id.decode() for id in (yield from one(limiting))]
-    if conf.CLUSTER and ended:
-        try:
+    try:
+        ended = [id.decode() for id in (yield from one(limiting))]
+        if conf.CLUSTER and ended:
             yield from twice(tuple(["UNLINK", key_of(id)] for id in ended))
-        except SessionStoreUnavailable:
-            # They may live, and then have to be found.
-            yield from enter([entry for entry, _ in candidates if entry.id in ended])
-            raise
+    except SessionStoreUnavailable:
+        if conf.CLUSTER:
+            # They may live without an entry, and have to be found.
+            yield from enter([entry for entry, _ in candidates])
+        raise
     return ended
 
 

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import os
 import re
+from urllib.parse import quote, unquote
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _INDEX = "user:"
@@ -59,14 +60,22 @@ def stored_id(prefix: str, key: str) -> str | None:
 
 def index_key(prefix: str, user: str) -> bytes:
     """Return the key under which Valkey holds the index of this user's sessions."""
-    # No id begins with "user:". What a site uses as ids need not be well-formed text.
-    return f"{prefix}{_INDEX}{user}".encode("utf-8", "surrogatepass")
+    # No id begins with "user:". Quoted, because what a site uses as ids need not be
+    # well-formed text; and so that a colon tells the indexes of another site apart,
+    # whose prefix begins as this one's indexes do.
+    return f"{prefix}{_INDEX}{quote(user, safe='', errors='surrogatepass')}".encode()
 
 
 def indexed_user(prefix: str, key: str) -> str | None:
     """Return the user whose index Valkey holds under this key; None if it is none."""
     start = prefix + _INDEX
-    return key[len(start) :] if key.startswith(start) else None
+    if not key.startswith(start):
+        return None
+    try:
+        user = unquote(key[len(start) :], errors="surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return user if index_key(prefix, user).decode() == key else None
 
 
 def match_pattern(prefix: str) -> str:

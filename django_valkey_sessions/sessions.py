@@ -352,9 +352,11 @@ def end_surplus(user: str, most: int, keep: str) -> Flow[None]:
             return
         found = yield from _look(user, [id for id in ids if id != keep])
         readable = [info for info in found if info.created is not None]
+        # Not more than are too many of these: among those that expire later, which are
+        # not looked at, are others that were not used for longer.
+        surplus = sorted(readable, key=_last_used)[: max(0, len(readable) + 1 - most)]
         # What can't be read is nobody's login here, and does not count.
         most += len(found) - len(readable)
-        surplus = sorted(readable, key=_last_used)[: max(0, size - most)]
         candidates = [(_entry(info), codec.stamp_of(info._blob)) for info in surplus]
         ended = yield from index.end_surplus(user, most, candidates)
     except SessionStoreUnavailable as error:
