@@ -22,7 +22,12 @@ from . import client, codec, index, keys, previous
 from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
-from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
+from .exceptions import (
+    ConnectionLost,
+    ReplyLost,
+    SessionConflict,
+    SessionStoreUnavailable,
+)
 from .flow import Call, Command, Flow, Trip, arun, run
 from .index import Entry
 from .merge import merge, same
@@ -471,7 +476,7 @@ class SessionStore(SessionBase):
             return
         storing: Command = ["SET", key_of(id), blob, "NX", *_px(lifetime)]
         entry = Entry(id, lifetime, version.user)
-        inserting = index.written(index.send(storing, entry))
+        inserting = index.send(storing, entry)
         if (yield from _settled(inserting, id, blob)) is None:
             raise CreateError
         self._keep(version, _expires_at(lifetime))
@@ -581,9 +586,13 @@ class SessionStore(SessionBase):
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
             return (yield from self._rewrite(id, self._base, lifetime))
         # PEXPIRE removes the session if its lifetime is over.
-        command: Command = ["PEXPIRE", key_of(id), str(lifetime)]
-        touching = index.send(command, Entry(id, lifetime, self._former()))
-        touched = yield from again(lambda: index.written(touching))
+        user = self._former()
+        if user is None:
+            touched = yield from twice(["PEXPIRE", key_of(id), str(lifetime)])
+        else:
+            stamp = self._base.stamp if self._base else b""
+            touching = index.touch(id, stamp, lifetime, user)
+            touched = yield from index.written_twice(touching)
         self._expires_at = _expires_at(lifetime)
         return bool(touched) and lifetime > 0
 
@@ -636,7 +645,12 @@ class SessionStore(SessionBase):
             return
         yield from _end_over_there(id, ending)
         removing = index.removal(id, user)
-        if (yield from again(lambda: index.written(removing))):
+        try:
+            was_there = yield from index.written(removing)
+        except ConnectionLost:
+            yield from index.written(removing)
+            was_there = True  # As far as anybody knows.
+        if was_there:
             yield from self._ended(id, user, "logout")
 
     # What others learn of it.
@@ -779,7 +793,7 @@ Write = Callable[[str, bytes, bytes, Entry], Flow[Any]]
 
 def _swap(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     px = str(entry.lifetime) if conf.EXPIRE or entry.lifetime <= 0 else ""
-    swapping = index.written(index.swap(id, expected, blob, px, entry))
+    swapping = index.swap(id, expected, blob, px, entry)
     return (yield from _settled(swapping, id, blob))
 
 
@@ -789,7 +803,7 @@ def _amend(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
         return (yield from _swap(id, expected, blob, entry))
     # For the index nothing changes: neither whose the session is, nor its expiry.
     entry = Entry(id, entry.lifetime)
-    amending = index.written(index.swap(id, expected, blob, "KEEPTTL", entry))
+    amending = index.swap(id, expected, blob, "KEEPTTL", entry)
     return (yield from _settled(amending, id, blob))
 
 
@@ -802,7 +816,7 @@ def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     new, stamp = entry.id, codec.stamp_of(blob)
     if entry.lifetime > 0:
         storing: Command = ["SET", key_of(new), blob, *_px(entry.lifetime)]
-        entering = index.written(index.send(storing, replace(entry, former=None)))
+        entering = index.send(storing, replace(entry, former=None))
         yield from _settled(entering, new, blob)
     leaving = Entry(old, 0, None, entry.former)
     taking_back = index.removal(new, entry.user)
@@ -820,14 +834,14 @@ def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     return reply
 
 
-def _settled(writing: Flow[Any], id: str, blob: bytes) -> Flow[Any]:
+def _settled(write: index.Write, id: str, blob: bytes) -> Flow[Any]:
     """
     Store a value. If the reply is lost, look whether it was stored: sending it again
     could undo what another request has stored since.
     """
     stamp = codec.stamp_of(blob)
     try:
-        return (yield from writing)
+        return (yield from index.written(write))
     except ReplyLost:
         start, end = str(codec.STAMP_START), str(codec.STAMP_END - 1)
         if (yield ["GETRANGE", key_of(id), start, end]) == stamp:
@@ -934,7 +948,7 @@ def _end_what_ended(engine: Engine, stored: dict[str, Found]) -> Flow[set[str]]:
             for id, found in stored.items()
             if id in ended
         ]
-        yield from again(lambda: index.all_written(removals))
+        raise_first((yield from again(lambda: index.all_written(removals))))
     return ended
 
 
@@ -1005,7 +1019,7 @@ def _sweep_page(ids: list[str]) -> Flow[None]:
         if isinstance(head, bytes) and _is_over(codec.expiry_of(head))
     ]
     if over:
-        yield from again(lambda: index.all_written(over))
+        raise_first((yield from again(lambda: index.all_written(over))))
 
 
 def tidy_indexes() -> Flow[None]:

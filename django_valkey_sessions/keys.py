@@ -66,6 +66,11 @@ def index_key(prefix: str, user: str) -> bytes:
     return f"{prefix}{_INDEX}{quote(user, safe='', errors='surrogatepass')}".encode()
 
 
+def turn_key(prefix: str, user: str) -> bytes:
+    """Return the key that says that a login of this user is ending other sessions."""
+    return prefix.encode() + b"turn:" + index_key("", user)
+
+
 def indexed_user(prefix: str, key: str) -> str | None:
     """Return the user whose index Valkey holds under this key; None if it is none."""
     start = prefix + _INDEX
