@@ -7,7 +7,7 @@ their replies; its public pair, blocking and awaiting, drives it (see flow.py).
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from logging import getLogger
@@ -18,15 +18,25 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
 
-from . import client, codec, index, keys
+from . import client, codec, index, keys, previous
 from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
-from .flow import Command, Flow, arun, run
+from .flow import Call, Command, Flow, Trip, arun, run
 from .index import Entry
 from .merge import merge, same
-from .scripts import again, key_of, looked, twice
+from .previous import Engine, Found, Missed
+from .scripts import (
+    ADOPT,
+    Evaluation,
+    again,
+    key_of,
+    looked,
+    raise_first,
+    together,
+    twice,
+)
 from .signals import announce, session_created, session_ended, session_unreadable
 
 if TYPE_CHECKING:
@@ -42,6 +52,8 @@ PAUSE, LONGEST_PAUSE = 0.008, 0.25
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
+#: Where Django keeps what set_expiry() was given.
+EXPIRY_KEY = "_session_expiry"
 
 
 #: Stands for a stored value that is no string but a list, a set, a hash ...
@@ -61,6 +73,13 @@ class Version:
 
 class SessionStore(SessionBase):
     """A session in Valkey."""
+
+    #: Whether a session that is only read is going to be touched, as by this package's
+    #: SessionMiddleware. For that it has to be known how long it lives yet.
+    rolling = False
+    #: Whether the request is no activity of the user: saving a change leaves the expiry
+    #: as it is.
+    passive = False
 
     _session_cache: dict[str, Any]
     if TYPE_CHECKING:  # What django-stubs do not tell of SessionBase.
@@ -105,7 +124,7 @@ class SessionStore(SessionBase):
     def save(self, must_create: bool = False) -> None:
         """
         Save the session. Changes that others have saved meanwhile stay: see merge.py.
-        An unchanged session is only touched.
+        An unchanged session is only touched; a passive one, not even that.
 
         Raise CreateError if must_create is True and the session exists, UpdateError
         if it is False and the session doesn't exist any more, SessionConflict if
@@ -164,28 +183,57 @@ class SessionStore(SessionBase):
         await self._aget_session()
         return await arun(self._touch(), client.aexecute)
 
+    def touch_is_due(self) -> bool:
+        """
+        Return True if touch() would renew the session: TOUCH_INTERVAL has passed. Of a
+        session that was not loaded, or that has ended, nothing is due.
+        """
+        if not hasattr(self, "_session_cache") or self.session_key is None:
+            return False
+        created, _ = self._age()
+        return conf.TOUCH and not self._is_fresh(self._lifetime(created))
+
+    def keeps_expiry(self) -> bool:
+        """
+        Return True if save() would leave the expiry as it is: the session is passive,
+        and neither its user nor its own expiry has been changed.
+        """
+        if not self.passive or self._base is None:
+            return False
+        base = codec.deserialize(self._base.payload, self.serializer)
+        data = self._session_cache
+        return all(base.get(name) == data.get(name) for name in (EXPIRY_KEY, USER_KEY))
+
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
         """Return True if there is a session with this key."""
-        return run(self._exists(_id_of(session_key or None)), client.execute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return run(self._exists(_id_of(session_key), reading), client.execute)
 
     @sensitive_variables("session_key")
     async def aexists(self, session_key: str | None) -> bool:
         """See exists()."""
-        return await arun(self._exists(_id_of(session_key or None)), client.aexecute)
+        session_key = session_key or None
+        reading = _over_there(previous.reading, session_key)
+        return await arun(self._exists(_id_of(session_key), reading), client.aexecute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     def delete(self, session_key: str | None = None) -> None:
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error.
         """
-        run(self._delete(_id_of(session_key)), client.execute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        run(self._delete(_id_of(session_key), ending), client.execute)
 
-    @sensitive_variables("session_key")
+    @sensitive_variables("session_key", "own")
     async def adelete(self, session_key: str | None = None) -> None:
         """See delete()."""
-        await arun(self._delete(_id_of(session_key)), client.aexecute)
+        own = self.session_key if session_key is None else session_key
+        ending = _over_there(previous.ending, own)
+        await arun(self._delete(_id_of(session_key), ending), client.aexecute)
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -275,7 +323,7 @@ class SessionStore(SessionBase):
         Return how long the session lives after it was last used; None if its end is
         fixed, as by ``set_expiry(datetime)``. MAX_LIFETIME may end it before.
         """
-        fixed = isinstance(self._session_cache.get("_session_expiry"), (str, datetime))
+        fixed = isinstance(self._session_cache.get(EXPIRY_KEY), (str, datetime))
         if fixed and not callable(conf.TTL):
             return None
         return timedelta(seconds=max(0, min(self._idle_seconds(), LONGEST)))
@@ -295,6 +343,8 @@ class SessionStore(SessionBase):
         id = self._id()
         with self._outage.remembered():
             blob, expires_at = yield from self._fetch(id)
+            if blob is None:
+                blob = yield from self._move_in(id)
             found = yield from self._opened(blob, id)
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
@@ -313,7 +363,8 @@ class SessionStore(SessionBase):
         key = key_of(id)
         get: Command = ["GET", key]
         try:
-            if not (conf.TOUCH and conf.EXPIRE and settings.SESSION_SAVE_EVERY_REQUEST):
+            touching = self.rolling or settings.SESSION_SAVE_EVERY_REQUEST
+            if not (conf.TOUCH and conf.EXPIRE and touching):
                 return (yield from twice(get)), None
             blob, left = yield from twice((get, ["PTTL", key]))
         except WrongType:
@@ -363,16 +414,41 @@ class SessionStore(SessionBase):
                 "Valkey's replies do not belong to the requests that they reach."
             ) from None
 
+    def _move_in(self, id: str) -> Flow[Any]:
+        """
+        Move the session here if only the previous engine has it. Return the value that
+        is stored then; None if there is no session.
+        """
+        engine = previous.in_use()
+        if engine is None:
+            return None
+        trip: Trip = (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
+        try:
+            moved, blob = yield from twice(trip)
+        except WrongType:
+            return NO_STRING
+        if moved:
+            return blob  # Moved by another request just now, if it is here.
+        found = yield previous.reading(engine, cast(str, self.session_key))
+        if isinstance(found, Missed):
+            return None
+        one = arrival(found, codec.serialize(found.data, self.serializer))
+        ((value, _),) = yield from adopt(engine, [one])
+        return value
+
     def _save(self, must_create: bool) -> Flow[None]:
         if self.session_key is None:
             raise UpdateError  # It was gone when its data were loaded just now.
         id, payload = self._id(), self._payload()
+        if self._base is None and not must_create:  # It may never have been loaded.
+            yield from self._move_in(id)
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
-            yield from self._replace(id, id, _swap, payload)
-        elif not (yield from self._touch()):
-            raise UpdateError
+            write = _amend if self.keeps_expiry() else _swap
+            yield from self._replace(id, id, write, payload)
+        elif not self.passive and not (yield from self._touch()):
+            raise self._gone()
 
     def _create(self) -> Flow[None]:
         self._origin = None
@@ -412,8 +488,9 @@ class SessionStore(SessionBase):
         """
         for attempt in range(RETRIES + 1):
             if self._base is not None and _is_over(self._base.expires):
-                raise UpdateError
-            version, blob, lifetime = self._next(new, payload or self._payload())
+                raise self._gone()
+            kept = self._base if write is _amend else None
+            version, blob, lifetime = self._next(new, payload or self._payload(), kept)
             expected = self._base.stamp if self._base else b""
             former = self._former()
             entry = Entry(new, lifetime, version.user, former)
@@ -421,9 +498,9 @@ class SessionStore(SessionBase):
             try:
                 reply = yield from write(old, expected, blob, entry)
             except WrongType:
-                raise UpdateError from None
+                raise self._gone() from None
             if reply == version.stamp:
-                self._keep(version, _expires_at(lifetime))
+                self._keep(version, self._expires_at if kept else _expires_at(lifetime))
                 if lifetime <= 0:
                     yield from self._ended(old, former, "expired")
                     return False
@@ -435,7 +512,7 @@ class SessionStore(SessionBase):
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
             if found is None:
-                raise UpdateError
+                raise self._gone()
             self._merge(*found)
             payload = None
         raise SessionConflict(
@@ -474,19 +551,23 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             yield from self._create()
             return
+        id = self._id()
+        if self._base is None:  # It may never have been loaded.
+            yield from self._move_in(id)
+        yield from _end_over_there(id, _over_there(previous.ending, self.session_key))
         self._next_key = self._get_new_session_key()
         self.modified = True
         try:
             new = keys.session_id(self._next_key)
-            stored = yield from self._replace(self._id(), new, _move)
+            stored = yield from self._replace(id, new, _move)
         except UpdateError:
             # Another request has ended the session. Under a new key it would be
             # revived; with the old one, the next save says what has happened.
             return
-        previous, self._session_key = self._id(), self._next_key
+        before, self._session_key = id, self._next_key
         if stored:
             yield from self._announce(
-                session_created, new, self._former(), previous_id=previous
+                session_created, new, self._former(), previous_id=before
             )
 
     def _touch(self) -> Flow[bool]:
@@ -523,9 +604,19 @@ class SessionStore(SessionBase):
         # Another value is there: whoever has saved it has refreshed the session.
         return reply is not None and lifetime > 0
 
-    def _exists(self, id: str | None) -> Flow[bool]:
+    def _exists(self, id: str | None, reading: Call | None = None) -> Flow[bool]:
         if id is None:
             return False
+        if (yield from self._exists_here(id)):
+            return True
+        if reading is None:
+            return False
+        moved = yield from twice(["EXISTS", moved_key_of(id)])
+        if moved:  # Perhaps by another request just now.
+            return (yield from self._exists_here(id))
+        return isinstance((yield reading), Found)
+
+    def _exists_here(self, id: str) -> Flow[bool]:
         if conf.EXPIRE:
             return bool((yield from twice(["EXISTS", key_of(id)])))
         end = str(codec.HEAD_SIZE - 1)
@@ -535,7 +626,7 @@ class SessionStore(SessionBase):
             return False
         return bool(head) and not _is_over(codec.expiry_of(head))
 
-    def _delete(self, id: str | None) -> Flow[None]:
+    def _delete(self, id: str | None, ending: Call | None = None) -> Flow[None]:
         own = None if self.session_key is None else self._id()
         user = None
         if id is None or id == own:
@@ -543,6 +634,7 @@ class SessionStore(SessionBase):
             self._base = self._expires_at = None
         if id is None:
             return
+        yield from _end_over_there(id, ending)
         removing = index.removal(id, user)
         if (yield from again(lambda: index.written(removing))):
             yield from self._ended(id, user, "logout")
@@ -594,11 +686,18 @@ class SessionStore(SessionBase):
         )
         return version, data
 
-    def _next(self, id: str, payload: bytes) -> tuple[Version, bytes, int]:
-        """Return the version to store, its value, and its lifetime in milliseconds."""
+    def _next(
+        self, id: str, payload: bytes, kept: Version | None = None
+    ) -> tuple[Version, bytes, int]:
+        """
+        Return the version to store, its value, and its lifetime in milliseconds. In the
+        value stands the expiry of the version that is to be kept, if there is one.
+        """
         created, user = self._age()
         lifetime = self._lifetime(created)
         expires = None if conf.EXPIRE else _expires(lifetime)
+        if kept is not None:
+            expires = kept.expires
         blob = codec.pack(payload, id, created, expires)
         version = Version(payload, codec.stamp_of(blob), created, user, expires)
         return version, blob, lifetime
@@ -623,7 +722,7 @@ class SessionStore(SessionBase):
         seconds: Any = None
         if callable(ttl):
             seconds = ttl(self)
-        elif not self._session_cache.get("_session_expiry"):
+        elif not self._session_cache.get(EXPIRY_KEY):
             seconds = ttl
         if seconds is None:
             seconds = self.get_expiry_age()
@@ -650,6 +749,16 @@ class SessionStore(SessionBase):
         # A lifetime that has become shorter has to reach the server, too.
         return abs(lifetime / 1000 - left) < interval
 
+    def _gone(self) -> UpdateError:
+        """Return the error of a save that found no session; it says what is known."""
+        if self._expires_at is None:
+            how = "has expired or was ended"
+        elif self._expires_at <= time.monotonic():
+            how = "has expired"
+        else:
+            how = "was ended before its time, as by a logout, or removed by the server"
+        return UpdateError(f"Session {self._id()[:8]}... {how}, since it was loaded.")
+
     def _keep(self, version: Version, expires_at: float | None) -> None:
         """Take note of what the server has."""
         self._sent.clear()
@@ -672,6 +781,16 @@ def _swap(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     px = str(entry.lifetime) if conf.EXPIRE or entry.lifetime <= 0 else ""
     swapping = index.written(index.swap(id, expected, blob, px, entry))
     return (yield from _settled(swapping, id, blob))
+
+
+def _amend(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
+    """Store as _swap() does, but let the session expire when it would have."""
+    if entry.lifetime <= 0:
+        return (yield from _swap(id, expected, blob, entry))
+    # For the index nothing changes: neither whose the session is, nor its expiry.
+    entry = Entry(id, entry.lifetime)
+    amending = index.written(index.swap(id, expected, blob, "KEEPTTL", entry))
+    return (yield from _settled(amending, id, blob))
 
 
 def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
@@ -741,6 +860,133 @@ def swap_out(id: str, head: bytes, user: str | None = None) -> index.Write:
     return index.swap(id, codec.stamp_of(head), head, "0", Entry(id, 0, None, user))
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A session of the previous engine, as it is to be stored."""
+
+    found: Found
+    blob: bytes = field(repr=False)
+    lifetime: int  # Milliseconds.
+
+
+def arrival(found: Found, payload: bytes) -> Arrival:
+    """Prepare the session with this payload."""
+    seconds = found.lifetime
+    if conf.MAX_LIFETIME is not None:
+        seconds = min(seconds, conf.MAX_LIFETIME)
+    lifetime = int(seconds * 1000)
+    expires = None if conf.EXPIRE else _expires(lifetime)
+    blob = codec.pack(payload, found.id, int(time.time()), expires)
+    return Arrival(found, blob, lifetime)
+
+
+def adopt(engine: Engine, arrivals: Sequence[Arrival]) -> Flow[list[tuple[Any, bool]]]:
+    """
+    Store sessions of the previous engine, together. Return for each the value that is
+    stored then, None if it has ended, and True if it was stored just now.
+    """
+    replies = yield from again(lambda: _adopted(arrivals))
+    pairs = list(zip(arrivals, replies, strict=True))
+    stored = {one.found.id: one.found for one, reply in pairs if _is_of(one, reply)}
+    ended = yield from _end_what_ended(engine, stored)
+    states: list[tuple[Any, bool]] = []
+    for one, reply in pairs:
+        if one.found.id in ended:
+            states.append((None, False))
+        elif one.found.id in stored:
+            states.append((one.blob, True))
+        else:
+            states.append((NO_STRING if reply == b"" else reply, False))
+    return states
+
+
+def _adopted(arrivals: Sequence[Arrival]) -> Flow[list[Any]]:
+    """Store them, and their entries in the indexes of their users beside them."""
+    entries = [
+        Entry(one.found.id, one.lifetime, user_of(one.found.data)) for one in arrivals
+    ]
+    entering = index.entering(entries)
+    replies = yield from together([*map(_adopting, arrivals), *entering])
+    adopted = replies[: len(arrivals)]
+    raise_first(adopted)
+    index.note(replies[len(arrivals) :])
+    return adopted
+
+
+def _adopting(one: Arrival) -> Evaluation:
+    id, lifetime = one.found.id, str(one.lifetime) if conf.EXPIRE else ""
+    words = (one.blob, lifetime, _note(one.found.lifetime))
+    return Evaluation(ADOPT, [key_of(id), moved_key_of(id)], words)
+
+
+def _end_what_ended(engine: Engine, stored: dict[str, Found]) -> Flow[set[str]]:
+    """
+    Of the sessions that were stored just now, end those that the previous engine does
+    not have any more: who has logged out over there meanwhile stays logged out.
+    """
+    if not stored:
+        return set()
+    still: set[str] = yield previous.looking_again(engine, list(stored.values()))
+    ended = stored.keys() - still
+    if ended:
+        removals = [
+            index.removal(id, user_of(found.data))
+            for id, found in stored.items()
+            if id in ended
+        ]
+        yield from again(lambda: index.all_written(removals))
+    return ended
+
+
+def adoptable(ids: Sequence[str]) -> Flow[list[tuple[Any, bool]]]:
+    """Return for each of the sessions what adopt() would, but store nothing."""
+    commands: list[Command] = []
+    for id in ids:
+        commands += [["EXISTS", key_of(id)], ["EXISTS", moved_key_of(id)]]
+    replies = yield from twice(tuple(commands))
+    pairs = zip(replies[::2], replies[1::2], strict=True)
+    return [(here or None, not here and not moved) for here, moved in pairs]
+
+
+def _is_of(one: Arrival, reply: Any) -> bool:
+    """Return True if the reply of ADOPT says that this one is stored."""
+    stamp = codec.stamp_of(one.blob)
+    # After a lost reply it is sent again, and then finds what it stored itself.
+    return isinstance(reply, bytes) and stamp in (reply, codec.stamp_of(reply))
+
+
+def _end_over_there(id: str, ending: Call | None) -> Flow[None]:
+    """
+    End the session in the previous engine, and take note of that: a request that has
+    read it there a moment ago may be about to store it here.
+    """
+    if ending is None:
+        return
+    left = yield ending
+    if left:
+        yield from twice(["SET", moved_key_of(id), "", "PX", _note(left)])
+
+
+def _note(lifetime: float) -> str:
+    """
+    Return for how many milliseconds it is noted that a session was moved, which could
+    live for so many seconds: as long as it may come back. Hosts with the old settings
+    may still prolong it over there, and each time for the age of its cookie.
+    """
+    return str(int((lifetime + settings.SESSION_COOKIE_AGE) * 1000))
+
+
+@sensitive_variables("session_key")
+def _over_there(
+    what: Callable[[Engine, str], Call], session_key: str | None
+) -> Call | None:
+    """Return what is to be done with the session in the previous engine, if any."""
+    engine = previous.in_use()
+    if engine is None or session_key is None:
+        return None
+    return what(engine, session_key)
+
+
 def _sweep() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
@@ -771,6 +1017,11 @@ def tidy_indexes() -> Flow[None]:
         users = [user for user in found if user is not None]
         if users:
             yield from index.tidy(users)
+
+
+def moved_key_of(id: str) -> str:
+    """Return the key under which Valkey notes that the session was moved here."""
+    return keys.moved_key(conf.PREFIX, id)
 
 
 def _id_of(session_key: str | None) -> str | None:

@@ -26,9 +26,17 @@ E022    DICTIONARY: type, or not a dictionary
 E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
+E026    CLUSTER: with sentinels
+E027    REPLICAS_ACK: type, or in a cluster
 E028    USER_INDEX: type
 E029    MAX_SESSIONS_PER_USER: type
-E031    MAX_SESSIONS_PER_USER with USER_INDEX off
+E030    PREVIOUS_ENGINE: type
+E031    PREVIOUS_ENGINE: not a session engine, or can't be imported
+E032    PREVIOUS_ENGINE: this engine
+E033    PREVIOUS_ENGINE: its app is not installed
+E034    PREVIOUS_ENGINE: with braces in PREFIX, in a cluster
+E035    MAX_SESSIONS_PER_USER with USER_INDEX off
+E037    PASSIVE_PATHS: type, or no beginning of a path
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -38,6 +46,7 @@ W006    TTL is longer than MAX_LIFETIME
 W007    TTL counts from the last change, because nothing touches
 W008    SESSION_SAVE_EVERY_REQUEST with TOUCH off
 W009    PREFIX has a hash tag, in a cluster
+W012    SessionMiddleware twice, or behind AuthenticationMiddleware
 """
 
 import ipaddress
@@ -46,10 +55,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware as DjangosMiddleware
 from django.core.checks import CheckMessage, Error, Warning
+from django.utils.module_loading import import_string
 
 from . import client, codec
 from .conf import BadSetting, conf
+from .middleware import SessionMiddleware
+
+#: Spelled out, because a site without users can't import it.
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -107,6 +122,27 @@ def check_cluster_on_socket() -> Iterator[CheckMessage]:
             "CLUSTER in VALKEY_SESSIONS is True, and LOCATION is a unix socket.",
             hint="The nodes of a cluster are reached by TCP: valkey://host:port.",
             id="valkey_sessions.E007",
+        )
+
+
+def check_cluster_with_sentinels() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.LOCATION.service:
+        yield Error(
+            "CLUSTER in VALKEY_SESSIONS is True, and LOCATION names sentinels.",
+            hint="A cluster has no sentinels. Remove CLUSTER, or give the addresses of "
+            "some of its nodes: valkey://host:port.",
+            id="valkey_sessions.E026",
+        )
+
+
+def check_confirmation_in_cluster() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.REPLICAS_ACK:
+        yield Error(
+            "VALKEY_SESSIONS has REPLICAS_ACK, and CLUSTER is True.",
+            hint="While slots move, the replicas of another node might be asked, and "
+            "confirm what they do not have. Remove REPLICAS_ACK; a node itself can "
+            "refuse to write without replicas (min-replicas-to-write).",
+            id="valkey_sessions.E027",
         )
 
 
@@ -183,13 +219,13 @@ def check_lifetimes() -> Iterator[CheckMessage]:
             "The browser forgets the session before the server does. Set "
             "SESSION_COOKIE_AGE to the longer of the two.",
         )
-    if ttl < age and not settings.SESSION_SAVE_EVERY_REQUEST:
+    if ttl < age and not (settings.SESSION_SAVE_EVERY_REQUEST or _is_rolling()):
         yield _warning(
             "W007",
             f"TTL in VALKEY_SESSIONS is {ttl:.15g} s, and only a change renews it.",
-            f"A user who only reads is logged out after {ttl:.15g} s. Set "
-            "SESSION_SAVE_EVERY_REQUEST to True: an unchanged session is then touched, "
-            "not written.",
+            f"A user who only reads is logged out after {ttl:.15g} s. Put "
+            "django_valkey_sessions.middleware.SessionMiddleware in the place of "
+            "Django's, which touches a session that is read.",
         )
     limit = conf.MAX_LIFETIME
     if limit is not None and ttl > limit:
@@ -205,19 +241,89 @@ def check_limit() -> Iterator[CheckMessage]:
         yield Error(
             "VALKEY_SESSIONS has MAX_SESSIONS_PER_USER, and USER_INDEX is False.",
             hint="The index tells which sessions a user has: remove one of the two.",
-            id="valkey_sessions.E031",
+            id="valkey_sessions.E035",
         )
 
 
 def check_hash_tag() -> Iterator[CheckMessage]:
     prefix = conf.PREFIX
-    if conf.CLUSTER and re.match(r"[^{]*\{[^}]+\}", prefix):
+    if conf.CLUSTER and _has_hash_tag(prefix):
         yield _warning(
             "W009",
             f"PREFIX in VALKEY_SESSIONS is {prefix!r}, and CLUSTER is True.",
             "The braces are a hash tag, which puts every session on the same node of "
             "the cluster: leave them out.",
         )
+
+
+def check_previous_engine() -> Iterator[CheckMessage]:
+    model: Callable[[], Any] | None
+    model = getattr(conf.PREVIOUS_ENGINE, "get_model_class", None)
+    if model is None:
+        return
+    try:
+        model()
+    except RuntimeError as error:  # So says Django of models without an app.
+        yield Error(
+            f"PREVIOUS_ENGINE in VALKEY_SESSIONS has no table: {error}",
+            hint="Leave 'django.contrib.sessions' in INSTALLED_APPS for as long as "
+            "sessions are moved from its table.",
+            id="valkey_sessions.E033",
+        )
+
+
+def check_previous_engine_in_cluster() -> Iterator[CheckMessage]:
+    prefix = conf.PREFIX
+    if not (conf.CLUSTER and conf.PREVIOUS_ENGINE):
+        return
+    if re.search("[{}]", prefix) and not _has_hash_tag(prefix):
+        yield Error(
+            f"PREFIX in VALKEY_SESSIONS is {prefix!r}, CLUSTER is True, and there is a "
+            "PREVIOUS_ENGINE.",
+            hint="What is noted of a session that was moved has to be on its node, "
+            "which takes braces of its own: leave those in PREFIX out.",
+            id="valkey_sessions.E034",
+        )
+
+
+def _has_hash_tag(prefix: str) -> bool:
+    return re.match(r"[^{]*\{[^}]+\}", prefix) is not None
+
+
+def check_middleware() -> Iterator[CheckMessage]:
+    found = [name for name, _ in _session_middlewares()]
+    if len(found) > 1:
+        yield _warning(
+            "W012",
+            f"MIDDLEWARE has {' and '.join(found)}.",
+            "Each gives the request another session: leave one of them.",
+        )
+    entries = list(settings.MIDDLEWARE)
+    if found and AUTHENTICATION in entries[: entries.index(found[0])]:
+        yield _warning(
+            "W012",
+            f"MIDDLEWARE has {found[0]} behind {AUTHENTICATION}.",
+            "Users are found by their session: put it before.",
+        )
+
+
+def _is_rolling() -> bool:
+    """Return True if a session that is only read is touched."""
+    found = _session_middlewares()
+    return conf.TOUCH and any(issubclass(kind, SessionMiddleware) for _, kind in found)
+
+
+def _session_middlewares() -> list[tuple[str, type]]:
+    """Return name and class of each in MIDDLEWARE that is Django's or made of it."""
+    found = []
+    for name in settings.MIDDLEWARE:
+        try:
+            kind = import_string(name)
+        except ImportError:
+            continue  # Django says so when it starts.
+        if isinstance(kind, type) and issubclass(kind, DjangosMiddleware):
+            found.append((name, kind))
+    return found
 
 
 # Deployment.
@@ -260,6 +366,8 @@ Check = Callable[[], Iterator[CheckMessage]]
 
 CONTRADICTIONS: tuple[Check, ...] = (
     check_cluster_on_socket,
+    check_cluster_with_sentinels,
+    check_confirmation_in_cluster,
     check_client_beside_location,
     check_client_is_blocking,
     check_options,
@@ -267,5 +375,8 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_lifetimes,
     check_limit,
     check_hash_tag,
+    check_previous_engine,
+    check_previous_engine_in_cluster,
+    check_middleware,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

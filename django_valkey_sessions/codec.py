@@ -225,6 +225,12 @@ _PARAMETERS = zstandard.ZstdCompressionParameters.from_level(
 def _compress(payload: bytes) -> tuple[int, bytes]:
     """Return the number of the dictionary, 0 for none, and the body."""
     number, dictionary = _dictionary_in_use()
+    body = _body(payload, dictionary)
+    return (number if body is not payload else 0), body
+
+
+def _body(payload: bytes, dictionary: _Dictionary) -> bytes:
+    """Return the payload compressed, or itself if that is not larger."""
     compressor = _contexts.compressors.get(dictionary)
     if compressor is None:
         compressor = zstandard.ZstdCompressor(
@@ -234,8 +240,8 @@ def _compress(payload: bytes) -> tuple[int, bytes]:
     if len(payload) <= MAX_COMPRESSED:
         body = compressor.compress(payload)
         if len(body) < len(payload):
-            return number, body
-    return 0, payload
+            return body
+    return payload
 
 
 def _decompress(body: bytes, number: int) -> bytes:
@@ -255,7 +261,7 @@ def _decompress(body: bytes, number: int) -> bytes:
 
 def _dictionary_in_use() -> tuple[int, _Dictionary]:
     paths = conf.DICTIONARY
-    if not paths:
+    if not paths or paths[0] is None:
         return SHIPPED, _shipped_dictionary()
     return next(iter(own_dictionaries(paths).items()))
 
@@ -285,13 +291,13 @@ def _prepared(content: bytes) -> _Dictionary:
 
 
 @lru_cache(maxsize=8)
-def own_dictionaries(paths: tuple[Path, ...]) -> dict[int, _Dictionary]:
+def own_dictionaries(paths: tuple[Path | None, ...]) -> dict[int, _Dictionary]:
     """
     Return the site's own dictionaries by their numbers, in the order of the paths.
     Raise BadSetting if one can't be read.
     """
     dictionaries: dict[int, _Dictionary] = {}
-    for path in paths:
+    for path in filter(None, paths):
         try:
             dictionary = _prepared(path.read_bytes())
             number = dictionary.dict_id()
@@ -313,3 +319,32 @@ def _bad_dictionary(path: Path, what: str) -> BadSetting:
         f"It has to be a zstd dictionary trained with a dict_id from {FIRST_OWN} to "
         f"{DICTIONARY}, a different one for each.",
     )
+
+
+# Training.
+
+#: zstd searches a dictionary below 16 KB more finely at the same level.
+DICTIONARY_SIZE = 15800
+
+
+def train(payloads: list[bytes], number: int) -> bytes:
+    """
+    Return a dictionary for payloads like these, under this number. It holds pieces of
+    them. Raise ValueError if they are too few, or have too little in common.
+    """
+    try:
+        # The parameters are those of the dictionary that ships.
+        return zstandard.train_dictionary(
+            DICTIONARY_SIZE, [*payloads], dict_id=number, k=400, d=6, level=LEVEL
+        ).as_bytes()
+    except zstandard.ZstdError as error:
+        raise ValueError("There is too little to learn from them.") from error
+
+
+def body_sizes(payloads: list[bytes], dictionary: bytes | None = None) -> list[int]:
+    """
+    Return how many bytes each payload takes, compressed with this dictionary, by
+    default with the one that is in use. Head and seal come on top.
+    """
+    used = _dictionary_in_use()[1] if dictionary is None else _prepared(dictionary)
+    return [len(_body(payload, used)) for payload in payloads]

@@ -3,6 +3,8 @@ The exceptions of the engine, for an application that wants to handle them.
 
     Exception
     ├── SessionStoreUnavailable    the server did not do what was asked
+    │   ├── NotPermitted           ... because its user may not
+    │   │   └── KeyNotPermitted    ... with that key
     │   └── ReplyLost              ... or did, but its answer never came
     │       └── ConnectionLost     ... because the connection broke
     └── SessionConflict            too many others changed the session meanwhile
@@ -18,6 +20,14 @@ class SessionStoreUnavailable(Exception):
     Valkey can't be reached, or refuses the command. Nothing is known about the
     session: it is neither there nor gone, and its cookie stays valid.
     """
+
+
+class NotPermitted(SessionStoreUnavailable):
+    """The user that LOCATION names lacks a right."""
+
+
+class KeyNotPermitted(NotPermitted):
+    """The user may not use keys that begin as those of sessions do."""
 
 
 class ReplyLost(SessionStoreUnavailable):

@@ -144,8 +144,7 @@ def written(write: Write) -> Flow[Any]:
     if enters:
         reply, *answers = yield from together([write.call(), *enters])
         raise_first([reply])
-        for answer in answers:
-            _note(answer)
+        note(answers)
     else:
         reply = _unpacked((yield from one(write.call())))
     yield from _leave(write.leaves(reply))
@@ -168,7 +167,7 @@ def _unpacked(reply: Any) -> Any:
     if not isinstance(reply, list):
         return reply
     reply, answer = reply
-    _note(answer)
+    note([answer])
     return reply
 
 
@@ -180,22 +179,24 @@ def _leave(commands: Sequence[Command]) -> Flow[None]:
         answers = yield tuple(commands)
     except SessionStoreUnavailable as error:
         answers = [error]
-    for answer in answers:
-        _note(answer if isinstance(answer, Exception) else None)
+    note([answer for answer in answers if isinstance(answer, Exception)])
 
 
-def _note(problem: Any) -> None:
+def note(answers: Sequence[Any]) -> None:
     """Log what went wrong with the index, if anything did, once."""
-    if not problem:
-        return
-    text = problem.decode() if isinstance(problem, bytes) else str(problem)
-    if text not in _noted:
+    for text in filter(None, map(_text, answers)):
+        if text in _noted:
+            continue
         _noted.add(text)
         logger.warning(
             "The index of users' sessions can't be written: %s. The sessions "
             "themselves are; but who ends all sessions of a user may miss some.",
             text.rstrip("."),
         )
+
+
+def _text(answer: Any) -> str:
+    return answer.decode() if isinstance(answer, bytes) else str(answer)
 
 
 # Reading and tidying.
@@ -228,18 +229,22 @@ def forget(user: str, ids: Sequence[str]) -> Flow[None]:
         yield from twice(["ZREM", index_of(user), *ids])
 
 
-def enter(entries: Sequence[Entry]) -> Flow[None]:
-    """Enter sessions that are stored already."""
-    calls = [
+def entering(entries: Sequence[Entry]) -> list[Evaluation]:
+    """Return what enters sessions that are stored already, or together with these."""
+    return [
         Evaluation(FOLLOW, [index], entry.words([(">", index)]))
         for entry in entries
         for _, index in entry.indexes()
     ]
+
+
+def enter(entries: Sequence[Entry]) -> Flow[None]:
+    """Enter sessions that are stored already. Raise an error if they may not be."""
+    calls = entering(entries)
     if calls:
         replies = yield from together(calls)
         raise_first(replies)
-        for problem in replies:
-            _note(problem)
+        note(replies)
 
 
 def tidy(users: Sequence[str]) -> Flow[None]:

@@ -39,6 +39,15 @@ def stored_key(prefix: str, id: str) -> str:
     return prefix + id
 
 
+def moved_key(prefix: str, id: str) -> str:
+    """
+    Return the key that says that the session with this id was moved here. "moved:" is
+    not hexadecimal, so it is no session's. In a cluster the braces put it on the node
+    of the session, so that one script can see to both.
+    """
+    return f"{prefix}moved:{{{stored_key(prefix, id)}}}"
+
+
 def stored_id(prefix: str, key: str) -> str | None:
     """
     Return the id of the session that Valkey holds under this key; None if the

@@ -30,8 +30,8 @@ class Script(str):
 
 
 #: Replace the session at KEYS[1] by a value, which expires after px milliseconds (none:
-#: never; 0 or less: the session is removed), if its stamp is the expected one (none: in
-#: any case).
+#: never; KEEPTTL: when it would have; 0 or less: the session is removed), if its stamp
+#: is the expected one (none: in any case).
 #:
 #: The answer is nothing if there is no such session; the stored value if its stamp is
 #: another one; else the stamp of the new value, so that a reply that GLIDE has mixed up
@@ -42,6 +42,8 @@ if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return gone() end
 if expected ~= '' and stamp ~= expected then return redis.call('GET', KEYS[1]) end
 if px == '' then
   redis.call('SET', KEYS[1], value)
+elseif px == 'KEEPTTL' then
+  redis.call('SET', KEYS[1], value, 'KEEPTTL')
 elseif tonumber(px) > 0 then
   redis.call('SET', KEYS[1], value, 'PX', px)
 else
@@ -130,6 +132,26 @@ for n = 2, #ARGV, 2 do
   end
 end
 return ended
+""")
+
+#: Store ARGV[1], a session of the previous engine, at KEYS[1], to expire after ARGV[2]
+#: milliseconds (none: never); and for ARGV[3] milliseconds take note of that at
+#: KEYS[2]. Unless the note is there already: then it was moved before, and if it is not
+#: here any more, it has ended, and never comes back from over there.
+#:
+#: The answer is the stamp of ARGV[1] if it was stored, else what is stored; and empty
+#: if that is no string.
+ADOPT = Script("""
+local here = redis.pcall('GET', KEYS[1])
+if type(here) == 'table' then return '' end
+if here or redis.call('EXISTS', KEYS[2]) == 1 then return here end
+if ARGV[2] == '' then
+  redis.call('SET', KEYS[1], ARGV[1])
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
+return string.sub(ARGV[1], 7, 18)
 """)
 
 #: The scripts that this process has sent in full, which is how the server learns them.

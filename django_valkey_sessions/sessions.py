@@ -387,18 +387,19 @@ def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
         commands += [["GET", key_of(id)], ["PTTL", key_of(id)]]
     replies = yield from looked(tuple(commands))
     pairs = zip(ids, replies[::2], replies[1::2], strict=True)
-    infos = [_info(id, blob, left) for id, blob, left in pairs]
+    serializer = SessionStore().serializer  # Once: making a store takes its time.
+    infos = [_info(id, blob, left, serializer) for id, blob, left in pairs]
     return [info for info in infos if info is not None]
 
 
-def _info(id: str, blob: Any, left: Any) -> SessionInfo | None:
+def _info(id: str, blob: Any, left: Any, serializer: Any) -> SessionInfo | None:
     if not isinstance(blob, bytes):
         return None  # Gone, or a list, a set, a hash ... and so no session.
     now = time.time()
     ends = [now + left / 1000] if isinstance(left, int) and left >= 0 else []
     try:
         envelope = codec.unpack(blob, id)
-        data = codec.deserialize(envelope.payload, SessionStore().serializer)
+        data = codec.deserialize(envelope.payload, serializer)
     except Unreadable:
         return SessionInfo(id, None, None, _moment(ends), len(blob), blob)
     if envelope.expires is not None:

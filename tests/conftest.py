@@ -5,14 +5,22 @@ server get one of their own.
 
 import asyncio
 import contextvars
+import io
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import valkey as valkey_client
+from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from django_valkey_sessions import client, sessions
+from django_valkey_sessions.conf import conf
 from django_valkey_sessions.flow import Trip
 
 from . import servers
@@ -28,6 +36,18 @@ def pytest_configure(config: pytest.Config) -> None:
             _server, _report = servers.suite_server()
         except servers.NoBackend as error:
             pytest.exit(f"No server for the tests: {error}", 2)
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Function]
+) -> None:
+    """Where the engine's user is to have few rights, leave out where it has all."""
+    if not os.environ.get("VALKEY_ADMIN_URL"):
+        return
+    elsewhere = {"own_server", "cluster"}
+    left_out = [item for item in items if elsewhere & {*item.fixturenames}]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -48,8 +68,12 @@ def server() -> Any:
 
 @pytest.fixture
 def valkey() -> Iterator[valkey_client.Valkey]:
-    """The evidence: a client that has nothing to do with the one under test."""
-    with _server.connect() as client:
+    """
+    The evidence: a client that has nothing to do with the one under test. Where the
+    engine's user has few rights, VALKEY_ADMIN_URL names one who has all.
+    """
+    admin = os.environ.get("VALKEY_ADMIN_URL")
+    with valkey_client.from_url(admin) if admin else _server.connect() as client:
         yield client
 
 
@@ -64,7 +88,8 @@ def own_server() -> Iterator[servers.Server]:
 @pytest.fixture
 def engine(settings: Any, server: Any, valkey: Any) -> Iterator[str]:
     """The engine on the suite's server, under a prefix that no other test has."""
-    prefix = f"test:{uuid.uuid4().hex[:12]}:"
+    # Below the default one, because a user of the server may have rights to that only.
+    prefix = f"session:test:{uuid.uuid4().hex[:12]}:"
     settings.SESSION_ENGINE = "django_valkey_sessions.backend"
     settings.VALKEY_SESSIONS = {"LOCATION": server.url, "PREFIX": prefix}
     yield prefix
@@ -90,6 +115,15 @@ def own_engine(settings: Any, own_server: servers.Server) -> servers.Server:
     settings.SESSION_ENGINE = "django_valkey_sessions.backend"
     settings.VALKEY_SESSIONS = {"LOCATION": own_server.url}
     return own_server
+
+
+@pytest.fixture
+def stock_middleware(settings: Any) -> None:
+    """Django's SessionMiddleware in the place of ours."""
+    settings.MIDDLEWARE = [
+        name.replace("django_valkey_sessions.", "django.contrib.sessions.")
+        for name in settings.MIDDLEWARE
+    ]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -126,6 +160,46 @@ def before_each_trip(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Said:
+    """What a command has written."""
+
+    def __init__(self, out: io.StringIO, err: io.StringIO) -> None:
+        self.out, self.err = out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def run(engine: str) -> Callable[..., Said]:
+    """Run a subcommand of valkey_sessions in this process."""
+
+    def run(*words: str, terminal: bool = False, **options: Any) -> Said:
+        out, err = (Terminal() if terminal else io.StringIO() for _ in range(2))
+        try:
+            call_command("valkey_sessions", *words, stdout=out, stderr=err, **options)
+        except (CommandError, SystemExit) as error:
+            error.said = Said(out, err)  # type: ignore[union-attr]
+            raise
+        return Said(out, err)
+
+    return run
+
+
+@pytest.fixture(params=["rich", "plain"])
+def look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With rich, and where it is not installed."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    if request.param != "rich":
+        monkeypatch.setitem(sys.modules, "rich", None)
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[list[servers.Server]]:
     """A cluster of three primaries, each with a replica."""
@@ -152,6 +226,28 @@ def clustered(
             connection.flushall()
 
 
+@pytest.fixture(scope="session")
+def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site whose database has the user demo."""
+    folder = tmp_path_factory.mktemp("site")
+    create = (
+        "import django; django.setup();"
+        "from django.contrib.auth.models import User;"
+        "User.objects.create_superuser('demo', password='demo')"
+    )
+    for command in (
+        ["manage.py", "migrate", "--verbosity", "0"],
+        ["-c", create],
+    ):
+        subprocess.run(
+            [sys.executable, *command],
+            cwd=servers.ROOT / "testproject",
+            env=servers.site_environment(folder),
+            check=True,
+        )
+    return folder
+
+
 @pytest.fixture(params=["server", "cluster"])
 def prefix(request):
     """The prefix of an engine that holds no sessions."""
@@ -159,6 +255,15 @@ def prefix(request):
         return request.getfixturevalue("engine")
     request.getfixturevalue("clustered")
     return "session:"
+
+
+@pytest.fixture
+def others(request: pytest.FixtureRequest, prefix: str) -> Callable[..., Any]:
+    """Send a command as somebody else, who has more rights than the engine may have."""
+    if conf.CLUSTER:
+        return lambda *words: client.execute([*words])
+    valkey = request.getfixturevalue("valkey")
+    return lambda *words: valkey.execute_command(*words)
 
 
 @pytest.fixture(params=["sync", "async"])

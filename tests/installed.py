@@ -55,7 +55,8 @@ def main(dist: Path) -> None:
             capture_output=True,
             text=True,
         ).stdout
-        for name in ("py.typed", "dictionaries/1.zdict", "LICENSE"):
+        template = "templates/django_valkey_sessions/unavailable.html"
+        for name in ("py.typed", "dictionaries/1.zdict", template, "LICENSE"):
             assert name in files, f"{name} is not in the wheel:\n{files}"
         for name in ("tests", "testproject", "benchmarks"):
             assert f"  {name}/" not in files, f"{name} is in the wheel:\n{files}"

@@ -11,6 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.checks import Error, Warning
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -21,10 +23,20 @@ from django_valkey_sessions.checks import check_deployment, check_settings
 
 PACKAGE = Path(checks.__file__).parent
 FORTNIGHT = 14 * 86400
+DB = "django.contrib.sessions.backends.db"
 
 
 def client():
     raise AssertionError("No check may make a client.")
+
+
+class SessionStore(SessionBase):
+    """Of an engine whose app is not installed."""
+
+    @classmethod
+    def get_model_class(cls):
+        class Session(AbstractBaseSession):
+            pass
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +68,10 @@ def ids(messages):
 # Each id, and settings that deserve it and no other: VALKEY_SESSIONS, and Django's.
 
 EVERY_REQUEST = {"SESSION_SAVE_EVERY_REQUEST": True}
+OURS = "django_valkey_sessions.middleware.SessionMiddleware"
+DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+STOCK = {"MIDDLEWARE": [DJANGOS, AUTHENTICATION]}
 
 DESERVED = [
     ("E001", ["PREFIX"], {}),
@@ -105,8 +121,21 @@ DESERVED = [
     ("E025", {"CLIENT": client, "ASYNC": "native"}, {}),
     ("E028", {"USER_INDEX": 0}, {}),
     ("E029", {"MAX_SESSIONS_PER_USER": 0}, {}),
-    ("E031", {"MAX_SESSIONS_PER_USER": 5, "USER_INDEX": False}, {}),
+    ("E035", {"MAX_SESSIONS_PER_USER": 5, "USER_INDEX": False}, {}),
+    ("E030", {"PREVIOUS_ENGINE": True}, {}),
+    ("E031", {"PREVIOUS_ENGINE": "nowhere"}, {}),
+    ("E032", {"PREVIOUS_ENGINE": "django_valkey_sessions.backend"}, {}),
+    ("E033", {"PREVIOUS_ENGINE": __name__}, {}),
+    ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "s{:"}, {}),
+    ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "s}:"}, {}),
+    ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "{}:"}, {}),
+    ("E037", {"PASSIVE_PATHS": "/poll/"}, {}),
+    ("E037", {"PASSIVE_PATHS": ["poll/"]}, {}),
+    ("E026", {"CLUSTER": True, "LOCATION": "sentinel://127.0.0.1/main"}, {}),
+    ("E027", {"REPLICAS_ACK": -1}, {}),
+    ("E027", {"REPLICAS_ACK": 1, "CLUSTER": True}, {}),
     ("W001", {"LOCATION": "valkey://cache.example"}, {}),
+    ("W001", {"LOCATION": "sentinel://127.0.0.1,cache.example/main"}, {}),
     ("W001", {"LOCATION": "valkey://10.0.0.1"}, {}),
     ("W001", {"LOCATION": "valkey://[2001:db8::1]"}, {}),
     ("W001", {"LOCATION": ["valkey://127.0.0.1", "valkey://b"]}, {}),
@@ -119,11 +148,15 @@ DESERVED = [
     ("W005", {"TTL": FORTNIGHT + 1}, {}),
     ("W005", {"TTL": timedelta(days=30)}, EVERY_REQUEST),
     ("W006", {"TTL": 3600, "MAX_LIFETIME": 1800}, EVERY_REQUEST),
-    ("W007", {"TTL": 3600}, {}),
-    ("W007", {"TTL": 3600}, {"SESSION_EXPIRE_AT_BROWSER_CLOSE": True}),
+    ("W007", {"TTL": 3600}, STOCK),
+    ("W007", {"TTL": 3600}, {**STOCK, "SESSION_EXPIRE_AT_BROWSER_CLOSE": True}),
+    ("W007", {"TTL": 3600, "TOUCH": False}, {}),
     ("W008", {"TOUCH": False}, EVERY_REQUEST),
     ("W009", {"CLUSTER": True, "PREFIX": "{s}:"}, {}),
     ("W009", {"CLUSTER": True, "PREFIX": "a{b}c{d}"}, {}),
+    ("W012", {}, {"MIDDLEWARE": [OURS, DJANGOS]}),
+    ("W012", {}, {"MIDDLEWARE": [OURS, OURS]}),
+    ("W012", {}, {"MIDDLEWARE": [AUTHENTICATION, OURS]}),
 ]
 
 
@@ -165,6 +198,19 @@ FINE = [
     ({"TTL": FORTNIGHT}, {}),
     ({"TTL": FORTNIGHT + 1}, {"SESSION_EXPIRE_AT_BROWSER_CLOSE": True}),
     ({"TTL": 3600}, EVERY_REQUEST),
+    ({"TTL": 3600}, {"MIDDLEWARE": [OURS, AUTHENTICATION]}),
+    ({}, STOCK),
+    ({}, {"MIDDLEWARE": []}),
+    (
+        {},
+        {
+            "MIDDLEWARE": [
+                AUTHENTICATION,
+                "a.missing.one",
+                "testproject.middleware.Cost",
+            ]
+        },
+    ),
     ({"TTL": 3600, "MAX_LIFETIME": 3600}, EVERY_REQUEST),
     ({"TTL": lambda session: 3600, "MAX_LIFETIME": 1}, {}),
     ({"TTL": lambda session: 3600, "TOUCH_INTERVAL": 7200}, {}),
@@ -176,6 +222,10 @@ FINE = [
     ({"PREFIX": "s{:", "CLUSTER": True}, {}),
     ({"PREFIX": "}{", "CLUSTER": True}, {}),
     ({"PREFIX": "{}:", "CLUSTER": True}, {}),
+    ({"PREVIOUS_ENGINE": DB}, {}),
+    ({"PREVIOUS_ENGINE": "django.contrib.sessions.backends.cache"}, {}),
+    ({"PREVIOUS_ENGINE": DB, "CLUSTER": True}, {}),
+    ({"PREVIOUS_ENGINE": DB, "PREFIX": "s{:"}, {}),
     ({"SERIALIZER": JSONSerializer, "MERGE": {"n": max}, "EXPIRE": False}, {}),
 ]
 
@@ -314,8 +364,8 @@ def test_manage_check_runs_the_checks(settings):
 
 
 def test_manage_check_shows_warnings(settings):
-    settings.VALKEY_SESSIONS = {"TTL": 3600}
-    assert "valkey_sessions.W007" in checked()
+    settings.VALKEY_SESSIONS = {"TOUCH_INTERVAL": 60, "TOUCH": False}
+    assert "valkey_sessions.W003" in checked()
 
 
 @pytest.mark.parametrize(

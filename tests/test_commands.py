@@ -30,46 +30,6 @@ UNKNOWN = "0" * 32
 FORMATS = ("table", "json", "csv")
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-class Said:
-    """What a command has written."""
-
-    def __init__(self, out, err):
-        self.out, self.err = out.getvalue(), err.getvalue()
-
-
-@pytest.fixture
-def run(engine):
-    """Run a subcommand in this process."""
-
-    def run(*words, terminal=False, **options):
-        out, err = (Terminal() if terminal else io.StringIO() for _ in range(2))
-        try:
-            call_command("valkey_sessions", *words, stdout=out, stderr=err, **options)
-        except (CommandError, SystemExit) as error:
-            error.said = Said(out, err)
-            raise
-        return Said(out, err)
-
-    return run
-
-
-@pytest.fixture(params=["rich", "plain"])
-def look(request, monkeypatch):
-    """With rich, and where it is not installed."""
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("TERM", "xterm")
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    if request.param != "rich":
-        monkeypatch.setitem(sys.modules, "rich", None)
-    return request.param
-
-
 @pytest.fixture
 def answer(monkeypatch):
     """Answer the question that comes; EOFError is raised."""
@@ -200,8 +160,8 @@ def test_sorting_keeps_the_first(run):
     store(new, now, a=1)
     store(old, now - timedelta(days=3), a="".join(map(str, range(500))))
     client.execute(["SET", keys.stored_key(sessions.conf.PREFIX, UNKNOWN), "?"])
-    client.execute(["EXPIRE", keys.stored_key(sessions.conf.PREFIX, old), "100"])
-    client.execute(["EXPIRE", keys.stored_key(sessions.conf.PREFIX, new), "200"])
+    client.execute(["PEXPIRE", keys.stored_key(sessions.conf.PREFIX, old), "100000"])
+    client.execute(["PEXPIRE", keys.stored_key(sessions.conf.PREFIX, new), "200000"])
     assert listed(run, "--sort=expires", "--limit=9") == [old, new, UNKNOWN]
     assert listed(run, "--sort=created", "--limit=9") == [new, old, UNKNOWN]
     assert listed(run, "--sort=size", "--limit=2") == [old, new]
@@ -560,17 +520,15 @@ def foreign_keys(prefix):
     ]
 
 
-def there(names):
-    return [name for name in names if client.execute(["EXISTS", name])]
-
-
 @pytest.mark.django_db
-def test_keys_of_others_are_not_listed_counted_or_ended(run, engine, valkey_sessions):
+def test_keys_of_others_are_not_listed_counted_or_ended(
+    run, engine, valkey_sessions, valkey
+):
     prefix = f"{engine}app[1]:*"
     valkey_sessions(PREFIX=prefix, SCAN_COUNT=5)
     foreign = foreign_keys(prefix)
     for name in foreign:
-        client.execute(["SET", name, "not ours"])
+        valkey.set(name, "not ours", ex=100)
     ids = {id_of(new_session("7")) for _ in range(20)} | {id_of(new_session())}
     assert set(listed(run)) == ids
     assert run("clear", "--all", "--dry-run").out.startswith("21 ")
@@ -579,7 +537,7 @@ def test_keys_of_others_are_not_listed_counted_or_ended(run, engine, valkey_sess
     assert run("clear", "--user=7", "--noinput").out.startswith("20 ")
     new_session("7")
     assert run("clear", "--all", "--noinput").out.startswith("1 ")
-    assert there(foreign) == foreign
+    assert valkey.exists(*foreign) == len(foreign)
 
 
 @pytest.mark.parametrize("rest", [f"user:{UNKNOWN}", "user:7:profile"])
@@ -587,7 +545,7 @@ def test_clearing_all_spares_keys_of_others_that_begin_as_ours(run, engine, rest
     new_session("7")
     client.execute(["SET", f"{engine}{rest}", "of an engine or an application"])
     run("clear", "--all", "--noinput")
-    assert there([f"{engine}{rest}"])
+    assert client.execute(["EXISTS", f"{engine}{rest}"])
 
 
 @pytest.mark.django_db

@@ -1,11 +1,13 @@
 """The settings: what each may be, what it is by default, and what is wrong with it."""
 
 import os
+import re
 import traceback
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.contrib.sessions.backends.file import SessionStore as FileStore
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import JSONSerializer
 from django.test import override_settings
@@ -18,6 +20,10 @@ LOCAL = Location((("127.0.0.1", 6379),))
 
 def half_an_hour(session):
     return 1800
+
+
+class SessionStore:
+    """What is called like a session engine, and is none."""
 
 
 class DumpsOnly:
@@ -69,6 +75,9 @@ DEFAULTS = {
     "SCAN_COUNT": 1000,
     "USER_INDEX": True,
     "MAX_SESSIONS_PER_USER": None,
+    "PREVIOUS_ENGINE": None,
+    "PASSIVE_PATHS": (),
+    "REPLICAS_ACK": 0,
 }
 
 
@@ -128,8 +137,15 @@ GOOD = [
     ("DICTIONARY", Path("a.zdict"), (Path("a.zdict"),)),
     ("DICTIONARY", ["b", Path("a")], (Path("b"), Path("a"))),
     ("DICTIONARY", ("b", "a"), (Path("b"), Path("a"))),
+    ("DICTIONARY", [None, "a"], (None, Path("a"))),
+    ("REPLICAS_ACK", None, 0),
+    ("REPLICAS_ACK", 2, 2),
     ("SCAN_COUNT", 1, 1),
     ("SCAN_COUNT", 100_000, 100_000),
+    ("PREVIOUS_ENGINE", None, None),
+    ("PREVIOUS_ENGINE", FileStore.__module__, FileStore),
+    ("PASSIVE_PATHS", ["/poll/"], ("/poll/",)),
+    ("PASSIVE_PATHS", (re.compile("/a"),), (re.compile("/a"),)),
 ]
 
 
@@ -242,9 +258,14 @@ BAD = [
     ("DICTIONARY", "", "E022", "''"),
     ("DICTIONARY", [], "E022", "[]"),
     ("DICTIONARY", [""], "E022", "['']"),
+    ("DICTIONARY", [None], "E022", "[None]"),
+    ("DICTIONARY", [None, None, "a"], "E022", "[None, None, 'a']"),
     ("DICTIONARY", 16, "E022", "16"),
     ("DICTIONARY", ["a.zdict", None], "E022", "['a.zdict', None]"),
     ("DICTIONARY", [17] * 100, "E022", "of type list"),
+    ("REPLICAS_ACK", -1, "E027", "-1"),
+    ("REPLICAS_ACK", True, "E027", "True"),
+    ("REPLICAS_ACK", "1", "E027", "'1'"),
     ("SCAN_COUNT", 0, "E023", "0"),
     ("SCAN_COUNT", -1, "E023", "-1"),
     ("SCAN_COUNT", True, "E023", "True"),
@@ -257,6 +278,20 @@ BAD = [
     ("MAX_SESSIONS_PER_USER", True, "E029", "True"),
     ("MAX_SESSIONS_PER_USER", 2.0, "E029", "2.0"),
     ("MAX_SESSIONS_PER_USER", "5", "E029", "'5'"),
+    ("PREVIOUS_ENGINE", "", "E030", "''"),
+    ("PREVIOUS_ENGINE", 17, "E030", "17"),
+    ("PREVIOUS_ENGINE", FileStore, "E030", FileStore.__module__),
+    ("PREVIOUS_ENGINE", "nowhere", "E031", "'nowhere.SessionStore'"),
+    ("PREVIOUS_ENGINE", "db", "E031", "'db.SessionStore'"),
+    ("PREVIOUS_ENGINE", "os", "E031", "'os.SessionStore'"),
+    ("PREVIOUS_ENGINE", ".mysite", "E031", "'.mysite.SessionStore'"),
+    ("PREVIOUS_ENGINE", __name__, "E031", "is no session engine"),
+    ("PREVIOUS_ENGINE", "django_valkey_sessions.backend", "E032", "this engine"),
+    ("PREVIOUS_ENGINE", "django_valkey_sessions.sessions", "E032", "this engine"),
+    ("PASSIVE_PATHS", "/poll/", "E037", "'/poll/'"),
+    ("PASSIVE_PATHS", ["poll/"], "E037", "['poll/']"),
+    ("PASSIVE_PATHS", [re.compile(b"/a")], "E037", "re.compile"),
+    ("PASSIVE_PATHS", None, "E037", "None"),
 ]
 
 
@@ -372,6 +407,33 @@ URLS = [
         ["valkeys://u:p@a/1", "rediss://u:p@b:7/1"],
         Location((("a", 6379), ("b", 7)), None, True, "u", "p", 1),
     ),
+    ("sentinel://h/main", at(port=26379, service="main")),
+    ("sentinel://h:7/a%2Fb/", at(port=7, service="a/b")),
+    (
+        "SENTINEL://ada:a,b@a,b:7,[::1]:8/main?db=2&sentinel_password=hunter2",
+        Location(
+            (("a", 26379), ("b", 7), ("::1", 8)),
+            username="ada",
+            password="a,b",
+            database=2,
+            service="main",
+            sentinel_password=SECRET,
+        ),
+    ),
+    (
+        "sentinels://h/main?sentinel_username=eve&sentinel_password=hunter2",
+        at(
+            port=26379,
+            tls=True,
+            service="main",
+            sentinel_username="eve",
+            sentinel_password=SECRET,
+        ),
+    ),
+    (
+        ["sentinel://a/main", "sentinel://b,c/main"],
+        Location((("a", 26379), ("b", 26379), ("c", 26379)), service="main"),
+    ),
 ]
 
 
@@ -386,7 +448,17 @@ NO_URLS = [
     ("127.0.0.1:6379", "has no scheme that is known"),
     ("//h", "has no scheme that is known"),
     ("http://h", "has no scheme that is known"),
-    ("sentinel://h/main", "Sentinel"),
+    ("sentinel://h", "names no service"),
+    ("sentinel://h/", "names no service"),
+    ("sentinel://h/main/0", "names no service"),
+    ("sentinel:///main", "has no host"),
+    ("sentinel://a,,b/main", "has no host"),
+    ("sentinel://a,b:port/main", "is no URL"),
+    ("sentinel://a,b:0/main", "port"),
+    ("sentinel://h/main?db=x", "names a database that is no number"),
+    ("sentinel://h/main?sentinel_username=ada", "a user of the sentinels"),
+    ("sentinel://h/main?sentinel_password=a&sentinel_password=b", "behind the path"),
+    ("valkey://h?sentinel_password=x", "behind the path"),
     ("valkey:", "has no host"),
     ("valkey:///0", "has no host"),
     ("valkey://:6379", "has no host"),
@@ -430,6 +502,12 @@ def test_a_url_that_is_not_understood_is_refused(refused, url, what):
         (["valkey://a:x@a", "valkey://b:x@b"], "differ in their username"),
         (["valkey://a/1", "valkey://b"], "differ in their database"),
         (["valkey://a", "valkey://b", "valkey://c/1"], "differ in their database"),
+        (["sentinel://a/x", "sentinel://b/y"], "differ in their service"),
+        (["sentinel://a/x", "valkey://b"], "differ in their service"),
+        (
+            ["sentinel://a/x", "sentinel://b/x?sentinel_password=hunter2"],
+            "differ in their sentinel_password",
+        ),
         (["unix:///a", "valkey://b"], "unix socket beside others"),
         (["valkey://a", "unix:///b"], "unix socket beside others"),
         (["unix:///a", "unix:///b"], "unix socket beside others"),
@@ -450,6 +528,12 @@ def test_one_bad_url_in_a_list_is_enough(refused):
 INDISCREET = [
     "http://ada:hunter2@h",
     "sentinel://ada:hunter2@h",
+    "sentinel://ada:hunter2@a,b:port/main",
+    "sentinel://ada:a,hunter2@b",
+    "sentinel://ada:a,hunter2/x@b",
+    "sentinel://ada:hunter2?x@a,b/main",
+    "sentinel://h/main?db=x&sentinel_password=hunter2",
+    "sentinel://h/main?db=x&sentinel_password=a@hunter2",
     "valkey://ada:hunter2@",
     "valkey://hunter2@h",
     "valkey://ada:hunter2@h/x",
@@ -502,7 +586,7 @@ def test_what_may_hold_a_password_is_not_shown(refused, value):
 
 
 def test_a_location_shows_its_password_nowhere(configure):
-    configure(LOCATION="valkeys://ada:hunter2@h/1")
+    configure(LOCATION=f"sentinels://ada:{SECRET}@h/x?sentinel_password={SECRET}")
     assert SECRET not in f"{conf.LOCATION} {conf.LOCATION!r}"
 
 
@@ -513,6 +597,7 @@ def test_a_location_shows_its_password_nowhere(configure):
         ("valkey://[::1]", "[::1]:6379"),
         (["valkey://a", "valkey://b:7"], "a:6379, b:7"),
         ("unix://:hunter2@/run/v?db=1", "/run/v"),
+        ("sentinel://a,b:7/main", "'main' of the sentinels at a:26379, b:7"),
     ],
 )
 def test_a_location_is_told_by_its_address(configure, url, shown):

@@ -121,6 +121,28 @@ def matches(pattern, key):
     )
 
 
+def hashed(key):
+    """Return what of a key decides on its node in a cluster: see valkey.io."""
+    tag = re.match(r"[^{]*\{([^}]+)\}", key)
+    return tag[1] if tag else key
+
+
+PREFIXES = ["session:", "{s}:", "a{b}c{d}:", "a*[b]?:"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_that_a_session_was_moved_is_noted_on_its_own_node(prefix):
+    moved, stored = keys.moved_key(prefix, ID), keys.stored_key(prefix, ID)
+    assert hashed(moved) == hashed(stored)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_that_a_session_was_moved_is_noted_beside_the_sessions(prefix):
+    moved = keys.moved_key(prefix, ID)
+    assert moved.startswith(prefix)
+    assert keys.stored_id(prefix, moved) is None
+
+
 @pytest.mark.parametrize(
     ("prefix", "pattern"),
     [

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from . import findings, output, summary
 from .choice import SORTS
-from .output import WRITERS
 
 ID_OR_KEY = (
     "id of a session. Its session key will do, too; but whoever sees your command "
@@ -18,7 +18,7 @@ ID_OR_KEY = (
 def add_list(parser: CommandParser) -> None:
     parser.add_argument(
         "--format",
-        choices=WRITERS,
+        choices=output.WRITERS,
         default="table",
         help="A table, one JSON array, or CSV with a header. Default: table.",
     )
@@ -79,6 +79,57 @@ def add_show(parser: CommandParser) -> None:
 
 def add_revoke(parser: CommandParser) -> None:
     parser.add_argument("ids", metavar="ID", nargs="+", help=f"The {ID_OR_KEY}.")
+
+
+def add_import(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--from",
+        metavar="ENGINE",
+        required=True,
+        dest="engine",
+        help="db, cached_db, file or cache, which come with Django, or what "
+        "SESSION_ENGINE was: a dotted path.",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Only counts what would be moved."
+    )
+
+
+def add_stats(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=summary.WRITERS,
+        default="text",
+        help="Text with bars, or one JSON object. Default: text.",
+    )
+
+
+def add_doctor(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=findings.WRITERS,
+        default="text",
+        help="A line for each finding, or one JSON array. Default: text.",
+    )
+    # It says itself, and with the rest, what is wrong with the settings.
+    parser.set_defaults(skip_checks=True)
+
+
+def add_train(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="Where the dictionary is written. There must be no such file: one that "
+        "sessions were compressed with may never change.",
+    )
+    parser.add_argument(
+        "--samples",
+        metavar="N",
+        type=_positive,
+        default=10_000,
+        help="Looks at so many sessions at most. Default: %(default)s.",
+    )
 
 
 def repeated(

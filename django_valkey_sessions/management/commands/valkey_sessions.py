@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,20 +14,30 @@ from django.core.management.base import (
     CommandParser,
     DjangoHelpFormatter,
 )
+from django.core.management.color import no_style
+from django.db import DatabaseError
+from django.utils import timezone
 
-from ... import sessions
+from ... import server, sessions
 from ...backend import SessionStore
 from ...conf import conf
 from ...exceptions import SessionStoreUnavailable
+from ...moving import move
+from ...previous import CantList
 from ...sessions import SessionInfo
-from .. import arguments, choice
+from .. import arguments, choice, doctor, findings, moving, summary, training
+from ..findings import FAIL, Finding
 from ..output import WRITERS, as_json, number, write_facts
 from ..progress import Tick, progress
+from ..tally import Tally
+from ..training import Trained
 from ..users import user_id
 
 
 class Command(BaseCommand):
-    help = "Lists, shows and ends the sessions that Valkey holds."
+    help = (
+        "Lists, shows and ends the sessions that Valkey holds, and moves others there."
+    )
 
     # The command line.
 
@@ -50,7 +61,7 @@ class Command(BaseCommand):
             ("--skip-checks",),
             {"action": "store_true", "help": "Skip system checks."},
         )
-        for name, add, summary in (
+        for name, add, does in (
             ("list", arguments.add_list, "Lists the sessions."),
             (
                 "clear",
@@ -60,12 +71,31 @@ class Command(BaseCommand):
             ),
             ("show", arguments.add_show, "Shows one session."),
             ("revoke", arguments.add_revoke, "Ends the sessions that are named."),
+            (
+                "import",
+                arguments.add_import,
+                "Moves the sessions of another engine here. They stay there as well.",
+            ),
+            ("stats", arguments.add_stats, "Shows all sessions in figures."),
+            (
+                "doctor",
+                arguments.add_doctor,
+                "Looks whether the server and the settings keep sessions safe, and "
+                "says what to do if not. Ends with 1 if it finds a FAIL; what it warns "
+                "of does not count.",
+            ),
+            (
+                "train",
+                arguments.add_train,
+                "Makes a dictionary from the site's own sessions, with which they take "
+                "less room, and says how to bring it into use.",
+            ),
         ):
             add(
                 subcommands.add_parser(
                     name,
-                    help=summary,
-                    description=summary,
+                    help=does,
+                    description=does,
                     parents=[arguments.repeated([*self._base, skipping])],
                     formatter_class=DjangoHelpFormatter,
                 )
@@ -78,6 +108,9 @@ class Command(BaseCommand):
         self._colour: bool | None = None
         if options["no_color"] or options["force_color"]:
             self._colour = not options["no_color"]
+        elif os.environ.get("NO_COLOR"):  # Which rich knows, and Django does not.
+            self._colour = False
+            self.style = no_style()
         # Tells how far it got, if it does not get to the end.
         self._reached: Callable[[], str] = lambda: ""
         subcommands = {
@@ -85,6 +118,10 @@ class Command(BaseCommand):
             "clear": self._clear,
             "show": self._show,
             "revoke": self._revoke,
+            "import": self._import,
+            "stats": self._stats,
+            "doctor": self._doctor,
+            "train": self._train,
         }
         try:
             subcommands[options["subcommand"]](options)
@@ -227,6 +264,96 @@ class Command(BaseCommand):
         if not ended:
             raise CommandError("No session was ended.")
         self._say(f"{number(ended)} ended.")
+
+    def _import(self, options: dict[str, Any]) -> None:
+        engine, dry_run = moving.engine(options["engine"]), options["dry_run"]
+        tally = moving.Tally(dry_run)
+        self._reached = tally.so_far
+        what = "Looking at sessions" if dry_run else "Moving sessions"
+        try:
+            with self._progress(what, total=engine.total()) as tick:
+                for outcome in move(engine, dry_run):
+                    tally.count(outcome)
+                    tick()
+                    if reason := moving.reason(outcome):
+                        self._say(reason, level=2)
+        except CantList as error:
+            raise CommandError(
+                f"{error}. With PREVIOUS_ENGINE in VALKEY_SESSIONS each session is "
+                "moved when it is used."
+            ) from error
+        except (DatabaseError, PermissionError) as error:
+            raise CommandError(f"{error} {tally.so_far()}") from error
+        self._say(str(tally))
+
+    def _stats(self, options: dict[str, Any]) -> None:
+        tally = Tally(timezone.now())
+        self._reached = lambda: f"{number(tally.total)} looked at."
+        nodes = server.nodes()
+        with self._progress("Looking at sessions") as tick:
+            for info in _ticking(sessions.iterate(), tick):
+                tally.add(info)
+        write = summary.WRITERS[options["format"]]
+        write(tally, nodes, self.stdout, self._colour)
+
+    def _doctor(self, options: dict[str, Any]) -> None:
+        failures = 0
+
+        def counted() -> Iterator[Finding]:
+            nonlocal failures
+            for finding in doctor.examine():
+                failures += finding.level == FAIL
+                yield finding
+
+        style = self.style if self.stdout.isatty() or self._colour else no_style()
+        findings.WRITERS[options["format"]](counted(), self.stdout, style)
+        if failures:
+            raise CommandError(f"{failures} problem{'s' if failures > 1 else ''}.")
+
+    def _train(self, options: dict[str, Any]) -> None:
+        path, limit = Path(options["output"]).absolute(), options["samples"]
+        if path.exists():
+            raise CommandError(f"{path} is there already, and is left as it is.")
+        dictionary = training.next_number()
+        if dictionary is None:
+            raise CommandError(
+                "DICTIONARY in VALKEY_SESSIONS has every number there is: take out "
+                "those with which no session is compressed any more."
+            )
+        found: list[training.Sample] = []
+        self._reached = lambda: f"{number(len(found))} read. Nothing is written."
+        with self._progress("Reading sessions", total=limit) as tick:
+            # Ids are hashes, and in their order they come: the first are a fair choice.
+            samples = training.samples(sessions.iterate())
+            for sample in islice(samples, limit):
+                found.append(sample)
+                tick()
+        if len(found) < training.MINIMUM:
+            raise CommandError(
+                f"There is too little to learn from: {number(len(found))}, and at "
+                f"least {training.MINIMUM} are needed."
+            )
+        trained = self._trained(found, dictionary)
+        try:
+            training.write(path, trained.content)
+        except OSError as error:
+            raise CommandError(f"{path} can't be written: {error.strerror}.") from error
+        self._say(training.instructions(path, trained))
+
+    def _trained(self, found: list[training.Sample], dictionary: int) -> Trained:
+        try:
+            trained = training.train(found, dictionary, SessionStore().serializer)
+        except ValueError as error:
+            raise CommandError(f"There is no dictionary. {error}") from error
+        self._say(
+            f"Learnt from {number(len(found) - trained.measured)}. The data of "
+            f"{trained.measured:,} others take, as the median,\n"
+            f"{trained.before:5.0f} bytes with the dictionary that is in use, and\n"
+            f"{trained.after:5.0f} bytes with the new one."
+        )
+        if trained.after >= trained.before:
+            raise CommandError("It is no better, so nothing is written.")
+        return trained
 
     # What they need.
 
