@@ -9,10 +9,11 @@ import base64
 import hashlib
 import os
 import re
-from urllib.parse import quote, unquote
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _INDEX = "user:"
+_SPECIAL = re.compile(rb"[^0-9A-Za-z@._~+-]")
+_QUOTED = re.compile(rb"%([0-9a-f]{2})")
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
@@ -63,7 +64,9 @@ def index_key(prefix: str, user: str) -> bytes:
     # No id begins with "user:". Quoted, because what a site uses as ids need not be
     # well-formed text; and so that a colon tells the indexes of another site apart,
     # whose prefix begins as this one's indexes do.
-    return f"{prefix}{_INDEX}{quote(user, safe='', errors='surrogatepass')}".encode()
+    name = user.encode("utf-8", "surrogatepass")
+    quoted = _SPECIAL.sub(lambda found: b"%%%02x" % found[0][0], name)
+    return f"{prefix}{_INDEX}".encode() + quoted
 
 
 def turn_key(prefix: str, user: str) -> bytes:
@@ -76,8 +79,10 @@ def indexed_user(prefix: str, key: str) -> str | None:
     start = prefix + _INDEX
     if not key.startswith(start):
         return None
+    quoted = key[len(start) :].encode()
+    name = _QUOTED.sub(lambda found: bytes.fromhex(found[1].decode()), quoted)
     try:
-        user = unquote(key[len(start) :], errors="surrogatepass")
+        user = name.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return None
     return user if index_key(prefix, user).decode() == key else None
