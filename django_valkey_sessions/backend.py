@@ -844,9 +844,11 @@ def _settled(write: index.Write, id: str, blob: bytes) -> Flow[Any]:
         return (yield from index.written(write))
     except ReplyLost:
         start, end = str(codec.STAMP_START), str(codec.STAMP_END - 1)
-        if (yield ["GETRANGE", key_of(id), start, end]) == stamp:
-            return stamp
-        raise
+        if (yield ["GETRANGE", key_of(id), start, end]) != stamp:
+            raise
+        # In a cluster it may be the entry that was lost.
+        yield from index.enter_late(write)
+        return stamp
 
 
 def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:

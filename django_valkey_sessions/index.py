@@ -258,9 +258,9 @@ def note(answers: Sequence[Any]) -> None:
             continue
         _noted.add(text)
         logger.warning(
-            "The index of users' sessions can't be written: %s. The sessions "
-            "themselves are; but who ends all sessions of a user may miss some.",
-            text.rstrip("."),
+            "The index of users' sessions can't be written. The sessions themselves "
+            "are; but who ends all sessions of a user may miss some. %s",
+            text,
         )
 
 
@@ -313,8 +313,8 @@ def forget(user: str, stale: Sequence[tuple[str, bytes]]) -> Flow[None]:
         yield from _leave([["ZREM", index_of(user), id] for id in gone])
         return
     for chunk in chunks(stale):
-        found = [index_of(user), *(key_of(id) for id, _ in chunk)]
-        words = [word for pair in chunk for word in pair]
+        found: list[str | bytes] = [index_of(user), *(key_of(id) for id, _ in chunk)]
+        words: list[str | bytes] = [word for pair in chunk for word in pair]
         try:
             yield from one(Evaluation(FORGET, found, words))
         except (SessionStoreUnavailable, WrongType) as error:
@@ -341,8 +341,9 @@ def enter(entries: Sequence[Entry]) -> Flow[None]:
 
 def tidy(users: Sequence[str]) -> Flow[None]:
     """Remove the entries of sessions that are gone from the indexes of these users."""
-    words = [["ZRANGE", index_of(user), "0", str(PAGE - 1)] for user in users]
-    pages = yield from looked(tuple(words))
+    last = str(PAGE - 1)
+    firsts: list[Command] = [["ZRANGE", index_of(user), "0", last] for user in users]
+    pages = yield from looked(tuple(firsts))
     for user, page in zip(users, pages, strict=True):
         if not isinstance(page, list):
             continue  # Another application's.
@@ -376,7 +377,8 @@ def end_surplus(
     has no more than ``most`` entries; return the ids of those that were ended. Not in a
     cluster.
     """
-    found = [index_of(user), *(key_of(entry.id) for entry, _ in candidates)]
+    found: list[str | bytes] = [index_of(user)]
+    found += [key_of(entry.id) for entry, _ in candidates]
     words: list[str | bytes] = [str(most)]
     for entry, stamp in candidates:
         words += [entry.id, stamp, str(entry.lifetime + 1000)]

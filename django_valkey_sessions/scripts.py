@@ -111,8 +111,8 @@ return {{reply, follow(2, reply ~= 0)}}
 """)
 
 #: Let the session at KEYS[1] live for px milliseconds from now if it has the expected
-#: stamp (none: in any case). The answer is 1; 0 if there is no such session; 2 if it has
-#: another stamp: who has saved it since has renewed it, and knows whose it is.
+#: stamp (none: in any case). The answer is 1; 0 if there is no such session; 2 if it
+#: has another stamp: who has saved it since has renewed it, and knows whose it is.
 _TOUCH = """
 local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
 if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return touched(0) end
@@ -136,10 +136,10 @@ end
 #: Only the index, on the node of a cluster that has it.
 FOLLOW = Script(f"{_FOLLOW}return follow(1, true)")
 
-#: End the sessions from KEYS[2] on, in this order, until no more than ARGV[1] are left in
-#: the index KEYS[1]. Of each ARGV has its id, its stamp, and for how many milliseconds it
-#: lived at most when it was judged: one that was saved or touched since then stays. The
-#: answer are the ids of those that were ended.
+#: End the sessions from KEYS[2] on, in this order, until no more than ARGV[1] are left
+#: in the index KEYS[1]. Of each ARGV has its id, its stamp, and for how many
+#: milliseconds it lived at most when it was judged: one that was saved or touched since
+#: then stays. The answer are the ids of those that were ended.
 LIMIT = Script("""
 local ended = {}
 for n = 2, #KEYS do
@@ -155,9 +155,9 @@ end
 return ended
 """)
 
-#: Remove entries from the index KEYS[1]: ARGV has the ids, each followed by the stamp that
-#: its session, from KEYS[2] on, had when it was judged; empty: there was none. Where that
-#: is another one by now, the entry may be right.
+#: Remove entries from the index KEYS[1]: ARGV has the ids, each followed by the stamp
+#: that its session, from KEYS[2] on, had when it was judged; empty: there was none.
+#: Where that is another one by now, the entry may be right.
 FORGET = Script("""
 for n = 2, #KEYS do
   local id, stamp = ARGV[2 * n - 3], ARGV[2 * n - 2]
