@@ -1201,7 +1201,11 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
         ("unknown command",),
         "does not know a command that sessions need. Valkey 7.2 or later is needed.",
     ),
-    (("switch database",), "has no such database as LOCATION in VALKEY_SESSIONS says."),
+    (
+        ("switch database",),
+        "has no such database as LOCATION in VALKEY_SESSIONS says, or does not permit "
+        "the user to SELECT it.",
+    ),
     (
         ("inflight",),
         "has too many requests of this process under way (inflight_requests_limit).",

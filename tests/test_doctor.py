@@ -341,18 +341,30 @@ def test_an_append_only_file_that_can_not_be_written_is_told():
 
 
 def test_replicas_are_told(start, settings, monkeypatch):
-    replica = start("--repl-diskless-sync-delay", "0")
-    own = start("--repl-diskless-sync-delay", "0")
+    own = start()
     assert "There is no replica" in only(examine("replicas"))[1]
-    with replica.connect() as connection:
-        connection.replicaof("127.0.0.1", own.port)
-        servers.wait_until(
-            lambda: connection.info("replication")["master_link_status"] == "up"
-        )
-    servers.wait_until(lambda: "1 replica in step" in only(examine("replicas"))[1])
-    monkeypatch.setattr(doctor, "LAG", -1)
-    level, text = only(examine("replicas"))
-    assert (level, f"127.0.0.1:{replica.port} is behind" in text) == (WARN, True)
+    replica = servers.replica(own)
+    try:
+        servers.wait_until(lambda: "1 replica in step" in only(examine("replicas"))[1])
+        settings.VALKEY_SESSIONS = {"LOCATION": own.url, "REPLICAS_ACK": 2}
+        level, text = only(examine("replicas"))
+        assert (level, "REPLICAS_ACK is 2" in text) == (WARN, True)
+        settings.VALKEY_SESSIONS = {"LOCATION": own.url}
+        monkeypatch.setattr(doctor, "LAG", -1)
+        level, text = only(examine("replicas"))
+        assert (level, f"127.0.0.1:{replica.port} is behind" in text) == (WARN, True)
+    finally:
+        replica.close()
+
+
+def test_the_right_to_wait_is_needed_where_replicas_have_to_confirm(
+    own_engine, permit, settings
+):
+    permit(own_engine, "on >x ~session:* +@all -wait")
+    assert only(examine("rights"))[0] == OK
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "REPLICAS_ACK": 1}
+    level, text = only(examine("rights"))
+    assert (level, "+wait" in text) == (FAIL, True)
 
 
 # A cluster.
