@@ -61,10 +61,10 @@ RECONNECT = (2, 50, 2, 20)
 #: For so many seconds a failure to reach the server is remembered, so that those who
 #: come next during an outage fail at once instead of waiting for time-outs in a row.
 FAILURE_REMEMBERED = 1.0
-#: A client is replaced when so many seconds after a failure, which a time-out had come
-#: before, it still has not brought an answer ...
+#: A client is replaced if it fails so many seconds after it has failed, and nothing
+#: was answered in between (the first failure may have taken a time-out by itself) ...
 FAILING = 0.5
-#: ... unless another one was replaced within the last seconds.
+#: ... unless one was replaced within the last seconds.
 REPLACED_EVERY = 2.0
 #: So many parts do the keys of a cluster have here. A success in one says nothing of
 #: the others, which may be on a node that hangs.
@@ -104,7 +104,7 @@ class ReadOnly(SessionStoreUnavailable):
 class Redirected(SessionStoreUnavailable):
     """
     The node of the cluster is not the one that has the key, and did nothing. GLIDE
-    follows this by itself, but not for commands that are sent together.
+    follows this by itself; for commands that are sent together, not in any case.
     """
 
 
@@ -499,10 +499,13 @@ class _Link:
         remake = partial(self.remake, used)
         return Call(remake, remake)
 
-    def remade(self, used: Any) -> Flow[None]:
-        """Have a client made in the place of this one. Not two at the same time."""
+    def remade(self, used: Any) -> Flow[Any]:
+        """
+        Have a client made in the place of this one, and return it; not two at the same
+        time. Raise SessionStoreUnavailable if there is no server for it.
+        """
         if self.client is not used:
-            return  # Another request has done it.
+            return self.client  # Another request has done it.
         try:
             with self.outage.remembered():
                 client = yield from _found(self.connect)
@@ -511,19 +514,19 @@ class _Link:
             if not self.in_cluster:
                 # It leads to nothing that a new one could not find. That of a cluster
                 # may still be good for some of the nodes.
-                self.retire()
+                self.use(None, 2 * _await_budget())
             raise
         if used is not None:
-            self.retire()
             self.replaced_at = time.monotonic()
-        self.client = client
+        self.use(client, 2 * _await_budget())
+        return client
 
-    def retire(self) -> None:
-        """Use the client no more, and close it when nobody can be waiting for it."""
-        if self.client is not None:
-            self.old.append((time.monotonic() + 2 * _await_budget(), self.client))
-        self.client = None
+    def use(self, client: Any, patience: float) -> None:
+        """Use this client, or none; close the one before after so many seconds."""
+        before, self.client = self.client, client
         self.failing.clear()
+        if before is not None:
+            self.old.append((time.monotonic() + patience, before))
 
     def _due(self) -> list[Any]:
         """Take the clients that are to be closed now out of the old ones."""
@@ -545,7 +548,7 @@ class _Blocking(_Link):
         self.watchdog_lives: bool | None = None  # None: nothing was sent yet.
 
     def send(self, trip: Trip) -> Any:
-        client = self.client or self._connected()
+        client = self.client or self.remake(None)
         try:
             if isinstance(trip, tuple):
                 return _replies(client.exec(*_batch(trip, self.in_cluster)))
@@ -559,13 +562,9 @@ class _Blocking(_Link):
         except _glide_error() as error:
             raise _translated(error) from _told(error)
 
-    def _connected(self) -> Any:
-        self.remake(None)
-        return self.client
-
-    def remake(self, used: Any) -> None:
+    def remake(self, used: Any) -> Any:
         with self.lock:
-            run(self.remade(used), self.send)
+            return run(self.remade(used), self.send)
 
     def remake_soon(self, used: Any) -> None:
         if not self.lock.locked():  # Else somebody is at it.
@@ -642,18 +641,18 @@ class _Native(_Link):
         return await client.custom_command(trip)
 
     async def _connected(self) -> Any:
-        await self._remake(None)
+        client = await self._remake(None)
         await self.close_old()
-        return self.client
+        return client
 
-    async def _remake(self, used: Any) -> None:
+    async def _remake(self, used: Any) -> Any:
         async with self.lock:
-            await arun(self.remade(used), self.send)
+            return await arun(self.remade(used), self.send)
 
-    async def remake(self, used: Any) -> None:
+    async def remake(self, used: Any) -> Any:
         try:
             async with asyncio.timeout(self.budget):
-                await self._remake(used)
+                return await self._remake(used)
         except TimeoutError as error:
             self._give_up(used)
             raise _no_answer() from error
@@ -675,9 +674,7 @@ class _Native(_Link):
             return  # Another request has noticed before.
         self.expired += 1
         self.given_up = self.expired > 1
-        if client is not None:
-            self.old.append((0.0, client))
-            self.client = None
+        self.use(None, 0)
         if self.given_up:
             logger.warning(
                 "GLIDE's awaiting client does not answer in this event loop. Async "
@@ -689,6 +686,8 @@ class _Native(_Link):
             await client.close()
 
     def close(self) -> None:
+        if self.remaking is not None and self.loop.is_running():
+            self.loop.call_soon_threadsafe(self.remaking.cancel)
         for client in self.all():
             if self.loop.is_running():
                 asyncio.run_coroutine_threadsafe(client.close(), self.loop)

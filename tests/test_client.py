@@ -1138,12 +1138,8 @@ def test_a_native_loop_comes_through_an_outage(own_engine, settings):
             await work(key)
         took = time.monotonic() - started
         own_engine.start()
-        for _ in range(50):
-            with contextlib.suppress(SessionStoreUnavailable):
-                await work(key)
-                return took
-            await asyncio.sleep(0.1)
-        return None
+        await until_back(key)
+        return took
 
     assert asyncio.run(serve()) < 1.5
 
@@ -1213,6 +1209,39 @@ def test_a_client_that_never_answers_is_replaced_once_and_then_left(
 
     assert asyncio.run(serve()) == 2
     assert connections(own_engine) == (1, 0)
+
+
+def test_a_new_client_that_never_answers_is_not_waited_for(
+    proxy, settings, monkeypatch
+):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+    attempted = threading.Event()
+
+    async def make(addresses):
+        attempted.set()
+        await asyncio.Event().wait()
+
+    async def serve():
+        monkeypatch.setattr(client, "_await_budget", lambda: 1.0)
+        await work(key)
+        monkeypatch.setattr(client, "_new_async_client", make)
+        proxy.forget()
+        while not attempted.is_set():
+            with pytest.raises(ReplyLost):
+                await work(key)
+        monkeypatch.undo()
+        await until_back(key)
+
+    asyncio.run(serve())
+
+
+async def until_back(key):
+    for _ in range(100):
+        with contextlib.suppress(SessionStoreUnavailable):
+            return await work(key)
+        await asyncio.sleep(0.05)
+    raise TimeoutError
 
 
 def test_a_cancelled_save_leaves_a_client_that_works(own_engine, settings):
