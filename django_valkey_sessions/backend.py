@@ -22,8 +22,13 @@ from . import client, codec, index, keys, previous
 from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
-from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
-from .flow import Call, Command, Flow, arun, run
+from .exceptions import (
+    ConnectionLost,
+    ReplyLost,
+    SessionConflict,
+    SessionStoreUnavailable,
+)
+from .flow import Call, Command, Flow, Trip, arun, run
 from .index import Entry
 from .merge import merge, same
 from .previous import Engine, Found, Missed
@@ -52,6 +57,8 @@ PAUSE, LONGEST_PAUSE = 0.008, 0.25
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
+#: Where Django keeps what set_expiry() was given.
+EXPIRY_KEY = "_session_expiry"
 
 
 #: Stands for a stored value that is no string but a list, a set, a hash ...
@@ -71,6 +78,13 @@ class Version:
 
 class SessionStore(SessionBase):
     """A session in Valkey."""
+
+    #: Whether a session that is only read is going to be touched, as by this package's
+    #: SessionMiddleware. For that it has to be known how long it lives yet.
+    rolling = False
+    #: Whether the request is no activity of the user: saving a change leaves the expiry
+    #: as it is.
+    passive = False
 
     _session_cache: dict[str, Any]
     if TYPE_CHECKING:  # What django-stubs do not tell of SessionBase.
@@ -115,7 +129,7 @@ class SessionStore(SessionBase):
     def save(self, must_create: bool = False) -> None:
         """
         Save the session. Changes that others have saved meanwhile stay: see merge.py.
-        An unchanged session is only touched.
+        An unchanged session is only touched; a passive one, not even that.
 
         Raise CreateError if must_create is True and the session exists, UpdateError
         if it is False and the session doesn't exist any more, SessionConflict if
@@ -173,6 +187,27 @@ class SessionStore(SessionBase):
         """See touch()."""
         await self._aget_session()
         return await arun(self._touch(), client.aexecute)
+
+    def touch_is_due(self) -> bool:
+        """
+        Return True if touch() would renew the session: TOUCH_INTERVAL has passed. Of a
+        session that was not loaded, or that has ended, nothing is due.
+        """
+        if not hasattr(self, "_session_cache") or self.session_key is None:
+            return False
+        created, _ = self._age()
+        return conf.TOUCH and not self._is_fresh(self._lifetime(created))
+
+    def keeps_expiry(self) -> bool:
+        """
+        Return True if save() would leave the expiry as it is: the session is passive,
+        and neither its user nor its own expiry has been changed.
+        """
+        if not self.passive or self._base is None:
+            return False
+        base = codec.deserialize(self._base.payload, self.serializer)
+        data = self._session_cache
+        return all(base.get(name) == data.get(name) for name in (EXPIRY_KEY, USER_KEY))
 
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
@@ -293,7 +328,7 @@ class SessionStore(SessionBase):
         Return how long the session lives after it was last used; None if its end is
         fixed, as by ``set_expiry(datetime)``. MAX_LIFETIME may end it before.
         """
-        fixed = isinstance(self._session_cache.get("_session_expiry"), (str, datetime))
+        fixed = isinstance(self._session_cache.get(EXPIRY_KEY), (str, datetime))
         if fixed and not callable(conf.TTL):
             return None
         return timedelta(seconds=max(0, min(self._idle_seconds(), LONGEST)))
@@ -333,7 +368,8 @@ class SessionStore(SessionBase):
         key = key_of(id)
         get: Command = ["GET", key]
         try:
-            if not (conf.TOUCH and conf.EXPIRE and settings.SESSION_SAVE_EVERY_REQUEST):
+            touching = self.rolling or settings.SESSION_SAVE_EVERY_REQUEST
+            if not (conf.TOUCH and conf.EXPIRE and touching):
                 return (yield from twice(get)), None
             blob, left = yield from twice((get, ["PTTL", key]))
         except WrongType:
@@ -391,9 +427,11 @@ class SessionStore(SessionBase):
         engine = previous.in_use()
         if engine is None:
             return None
-        moved, blob = yield from twice(
-            (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
-        )
+        trip: Trip = (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
+        try:
+            moved, blob = yield from twice(trip)
+        except WrongType:
+            return NO_STRING
         if moved:
             return blob  # Moved by another request just now, if it is here.
         found = yield previous.reading(engine, cast(str, self.session_key))
@@ -412,9 +450,10 @@ class SessionStore(SessionBase):
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
-            yield from self._replace(id, id, _swap, payload)
-        elif not (yield from self._touch()):
-            raise UpdateError
+            write = _amend if self.keeps_expiry() else _swap
+            yield from self._replace(id, id, write, payload)
+        elif not self.passive and not (yield from self._touch()):
+            raise self._gone()
 
     def _create(self) -> Flow[None]:
         self._origin = None
@@ -437,7 +476,7 @@ class SessionStore(SessionBase):
             return
         storing: Command = ["SET", key_of(id), blob, "NX", *_px(lifetime)]
         entry = Entry(id, lifetime, version.user)
-        inserting = index.written(index.send(storing, entry))
+        inserting = index.send(storing, entry)
         if (yield from _settled(inserting, id, blob)) is None:
             raise CreateError
         self._keep(version, _expires_at(lifetime))
@@ -454,8 +493,9 @@ class SessionStore(SessionBase):
         """
         for attempt in range(RETRIES + 1):
             if self._base is not None and _is_over(self._base.expires):
-                raise UpdateError
-            version, blob, lifetime = self._next(new, payload or self._payload())
+                raise self._gone()
+            kept = self._base if write is _amend else None
+            version, blob, lifetime = self._next(new, payload or self._payload(), kept)
             expected = self._base.stamp if self._base else b""
             former = self._former()
             entry = Entry(new, lifetime, version.user, former)
@@ -463,9 +503,9 @@ class SessionStore(SessionBase):
             try:
                 reply = yield from write(old, expected, blob, entry)
             except WrongType:
-                raise UpdateError from None
+                raise self._gone() from None
             if reply == version.stamp:
-                self._keep(version, _expires_at(lifetime))
+                self._keep(version, self._expires_at if kept else _expires_at(lifetime))
                 if lifetime <= 0:
                     yield from self._ended(old, former, "expired")
                     return False
@@ -477,7 +517,7 @@ class SessionStore(SessionBase):
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
             if found is None:
-                raise UpdateError
+                raise self._gone()
             self._merge(*found)
             payload = None
         raise SessionConflict(
@@ -546,9 +586,13 @@ class SessionStore(SessionBase):
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
             return (yield from self._rewrite(id, self._base, lifetime))
         # PEXPIRE removes the session if its lifetime is over.
-        command: Command = ["PEXPIRE", key_of(id), str(lifetime)]
-        touching = index.send(command, Entry(id, lifetime, self._former()))
-        touched = yield from again(lambda: index.written(touching))
+        user = self._former()
+        if user is None:
+            touched = yield from twice(["PEXPIRE", key_of(id), str(lifetime)])
+        else:
+            stamp = self._base.stamp if self._base else b""
+            touching = index.touch(id, stamp, lifetime, user)
+            touched = yield from index.written_twice(touching)
         self._expires_at = _expires_at(lifetime)
         return bool(touched) and lifetime > 0
 
@@ -601,7 +645,12 @@ class SessionStore(SessionBase):
             return
         yield from _end_over_there(id, ending)
         removing = index.removal(id, user)
-        if (yield from again(lambda: index.written(removing))):
+        try:
+            was_there = yield from index.written(removing)
+        except ConnectionLost:
+            yield from index.written(removing)
+            was_there = True  # As far as anybody knows.
+        if was_there:
             yield from self._ended(id, user, "logout")
 
     # What others learn of it.
@@ -617,7 +666,7 @@ class SessionStore(SessionBase):
     def _logged_in(self, id: str, former: str | None, user: str | None) -> Flow[None]:
         """End sessions of a user who has just logged in and has too many of them."""
         most = conf.MAX_SESSIONS_PER_USER
-        if most is None or user is None or user == former:
+        if most is None or not conf.USER_INDEX or user is None or user == former:
             return
         from . import sessions
 
@@ -651,11 +700,18 @@ class SessionStore(SessionBase):
         )
         return version, data
 
-    def _next(self, id: str, payload: bytes) -> tuple[Version, bytes, int]:
-        """Return the version to store, its value, and its lifetime in milliseconds."""
+    def _next(
+        self, id: str, payload: bytes, kept: Version | None = None
+    ) -> tuple[Version, bytes, int]:
+        """
+        Return the version to store, its value, and its lifetime in milliseconds. In the
+        value stands the expiry of the version that is to be kept, if there is one.
+        """
         created, user = self._age()
         lifetime = self._lifetime(created)
         expires = None if conf.EXPIRE else _expires(lifetime)
+        if kept is not None:
+            expires = kept.expires
         blob = codec.pack(payload, id, created, expires)
         version = Version(payload, codec.stamp_of(blob), created, user, expires)
         return version, blob, lifetime
@@ -680,7 +736,7 @@ class SessionStore(SessionBase):
         seconds: Any = None
         if callable(ttl):
             seconds = ttl(self)
-        elif not self._session_cache.get("_session_expiry"):
+        elif not self._session_cache.get(EXPIRY_KEY):
             seconds = ttl
         if seconds is None:
             seconds = self.get_expiry_age()
@@ -707,6 +763,16 @@ class SessionStore(SessionBase):
         # A lifetime that has become shorter has to reach the server, too.
         return abs(lifetime / 1000 - left) < interval
 
+    def _gone(self) -> UpdateError:
+        """Return the error of a save that found no session; it says what is known."""
+        if self._expires_at is None:
+            how = "has expired or was ended"
+        elif self._expires_at <= time.monotonic():
+            how = "has expired"
+        else:
+            how = "was ended before its time, as by a logout, or removed by the server"
+        return UpdateError(f"Session {self._id()[:8]}... {how}, since it was loaded.")
+
     def _keep(self, version: Version, expires_at: float | None) -> None:
         """Take note of what the server has."""
         self._sent.clear()
@@ -727,8 +793,18 @@ Write = Callable[[str, bytes, bytes, Entry], Flow[Any]]
 
 def _swap(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     px = str(entry.lifetime) if conf.EXPIRE or entry.lifetime <= 0 else ""
-    swapping = index.written(index.swap(id, expected, blob, px, entry))
+    swapping = index.swap(id, expected, blob, px, entry)
     return (yield from _settled(swapping, id, blob))
+
+
+def _amend(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
+    """Store as _swap() does, but let the session expire when it would have."""
+    if entry.lifetime <= 0:
+        return (yield from _swap(id, expected, blob, entry))
+    # For the index nothing changes: neither whose the session is, nor its expiry.
+    entry = Entry(id, entry.lifetime)
+    amending = index.swap(id, expected, blob, "KEEPTTL", entry)
+    return (yield from _settled(amending, id, blob))
 
 
 def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
@@ -740,7 +816,7 @@ def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     new, stamp = entry.id, codec.stamp_of(blob)
     if entry.lifetime > 0:
         storing: Command = ["SET", key_of(new), blob, *_px(entry.lifetime)]
-        entering = index.written(index.send(storing, replace(entry, former=None)))
+        entering = index.send(storing, replace(entry, former=None))
         yield from _settled(entering, new, blob)
     leaving = Entry(old, 0, None, entry.former)
     taking_back = index.removal(new, entry.user)
@@ -758,19 +834,21 @@ def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
     return reply
 
 
-def _settled(writing: Flow[Any], id: str, blob: bytes) -> Flow[Any]:
+def _settled(write: index.Write, id: str, blob: bytes) -> Flow[Any]:
     """
     Store a value. If the reply is lost, look whether it was stored: sending it again
     could undo what another request has stored since.
     """
     stamp = codec.stamp_of(blob)
     try:
-        return (yield from writing)
+        return (yield from index.written(write))
     except ReplyLost:
         start, end = str(codec.STAMP_START), str(codec.STAMP_END - 1)
-        if (yield ["GETRANGE", key_of(id), start, end]) == stamp:
-            return stamp
-        raise
+        if (yield ["GETRANGE", key_of(id), start, end]) != stamp:
+            raise
+        # In a cluster it may be the entry that was lost.
+        yield from index.enter_late(write)
+        return stamp
 
 
 def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
@@ -872,7 +950,7 @@ def _end_what_ended(engine: Engine, stored: dict[str, Found]) -> Flow[set[str]]:
             for id, found in stored.items()
             if id in ended
         ]
-        yield from again(lambda: index.all_written(removals))
+        raise_first((yield from again(lambda: index.all_written(removals))))
     return ended
 
 
@@ -914,6 +992,7 @@ def _note(lifetime: float) -> str:
     return str(int((lifetime + settings.SESSION_COOKIE_AGE) * 1000))
 
 
+@sensitive_variables("session_key")
 def _over_there(
     what: Callable[[Engine, str], Call], session_key: str | None
 ) -> Call | None:
@@ -942,7 +1021,7 @@ def _sweep_page(ids: list[str]) -> Flow[None]:
         if isinstance(head, bytes) and _is_over(codec.expiry_of(head))
     ]
     if over:
-        yield from again(lambda: index.all_written(over))
+        raise_first((yield from again(lambda: index.all_written(over))))
 
 
 def tidy_indexes() -> Flow[None]:
@@ -950,7 +1029,8 @@ def tidy_indexes() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, names = yield from scan_keys(cursor)
-        users = [u for key in names if (u := keys.indexed_user(conf.PREFIX, key))]
+        found = [keys.indexed_user(conf.PREFIX, key) for key in names]
+        users = [user for user in found if user is not None]
         if users:
             yield from index.tidy(users)
 

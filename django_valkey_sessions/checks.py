@@ -26,6 +26,8 @@ E022    DICTIONARY: type, or not a dictionary
 E023    SCAN_COUNT: type
 E024    OPTIONS: say what LOCATION says
 E025    CLIENT: with ASYNC "native"
+E026    CLUSTER: with sentinels
+E027    REPLICAS_ACK: type, or in a cluster
 E028    USER_INDEX: type
 E029    MAX_SESSIONS_PER_USER: type
 E030    PREVIOUS_ENGINE: type
@@ -35,6 +37,7 @@ E033    PREVIOUS_ENGINE: its app is not installed
 E034    PREVIOUS_ENGINE: with braces in PREFIX, in a cluster
 E035    MAX_SESSIONS_PER_USER with USER_INDEX off
 E036    RECORD_DEVICE: type or dotted path
+E037    PASSIVE_PATHS: type, or no beginning of a path
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -44,6 +47,7 @@ W006    TTL is longer than MAX_LIFETIME
 W007    TTL counts from the last change, because nothing touches
 W008    SESSION_SAVE_EVERY_REQUEST with TOUCH off
 W009    PREFIX has a hash tag, in a cluster
+W012    SessionMiddleware twice, or behind AuthenticationMiddleware
 W013    RECORD_DEVICE with another session engine
 """
 
@@ -53,11 +57,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware as DjangosMiddleware
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from . import client, codec
 from .conf import OURS, BadSetting, conf
+from .middleware import SessionMiddleware
+
+#: Spelled out, because a site without users can't import it.
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -115,6 +124,27 @@ def check_cluster_on_socket() -> Iterator[CheckMessage]:
             "CLUSTER in VALKEY_SESSIONS is True, and LOCATION is a unix socket.",
             hint="The nodes of a cluster are reached by TCP: valkey://host:port.",
             id="valkey_sessions.E007",
+        )
+
+
+def check_cluster_with_sentinels() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.LOCATION.service:
+        yield Error(
+            "CLUSTER in VALKEY_SESSIONS is True, and LOCATION names sentinels.",
+            hint="A cluster has no sentinels. Remove CLUSTER, or give the addresses of "
+            "some of its nodes: valkey://host:port.",
+            id="valkey_sessions.E026",
+        )
+
+
+def check_confirmation_in_cluster() -> Iterator[CheckMessage]:
+    if conf.CLUSTER and conf.REPLICAS_ACK:
+        yield Error(
+            "VALKEY_SESSIONS has REPLICAS_ACK, and CLUSTER is True.",
+            hint="While slots move, the replicas of another node might be asked, and "
+            "confirm what they do not have. Remove REPLICAS_ACK; a node itself can "
+            "refuse to write without replicas (min-replicas-to-write).",
+            id="valkey_sessions.E027",
         )
 
 
@@ -191,13 +221,13 @@ def check_lifetimes() -> Iterator[CheckMessage]:
             "The browser forgets the session before the server does. Set "
             "SESSION_COOKIE_AGE to the longer of the two.",
         )
-    if ttl < age and not settings.SESSION_SAVE_EVERY_REQUEST:
+    if ttl < age and not (settings.SESSION_SAVE_EVERY_REQUEST or _is_rolling()):
         yield _warning(
             "W007",
             f"TTL in VALKEY_SESSIONS is {ttl:.15g} s, and only a change renews it.",
-            f"A user who only reads is logged out after {ttl:.15g} s. Set "
-            "SESSION_SAVE_EVERY_REQUEST to True: an unchanged session is then touched, "
-            "not written.",
+            f"A user who only reads is logged out after {ttl:.15g} s. Put "
+            "django_valkey_sessions.middleware.SessionMiddleware in the place of "
+            "Django's, which touches a session that is read.",
         )
     limit = conf.MAX_LIFETIME
     if limit is not None and ttl > limit:
@@ -281,6 +311,42 @@ def _has_hash_tag(prefix: str) -> bool:
     return re.match(r"[^{]*\{[^}]+\}", prefix) is not None
 
 
+def check_middleware() -> Iterator[CheckMessage]:
+    found = [name for name, _ in _session_middlewares()]
+    if len(found) > 1:
+        yield _warning(
+            "W012",
+            f"MIDDLEWARE has {' and '.join(found)}.",
+            "Each gives the request another session: leave one of them.",
+        )
+    entries = list(settings.MIDDLEWARE)
+    if found and AUTHENTICATION in entries[: entries.index(found[0])]:
+        yield _warning(
+            "W012",
+            f"MIDDLEWARE has {found[0]} behind {AUTHENTICATION}.",
+            "Users are found by their session: put it before.",
+        )
+
+
+def _is_rolling() -> bool:
+    """Return True if a session that is only read is touched."""
+    found = _session_middlewares()
+    return conf.TOUCH and any(issubclass(kind, SessionMiddleware) for _, kind in found)
+
+
+def _session_middlewares() -> list[tuple[str, type]]:
+    """Return name and class of each in MIDDLEWARE that is Django's or made of it."""
+    found = []
+    for name in settings.MIDDLEWARE:
+        try:
+            kind = import_string(name)
+        except ImportError:
+            continue  # Django says so when it starts.
+        if isinstance(kind, type) and issubclass(kind, DjangosMiddleware):
+            found.append((name, kind))
+    return found
+
+
 # Deployment.
 
 
@@ -321,6 +387,8 @@ Check = Callable[[], Iterator[CheckMessage]]
 
 CONTRADICTIONS: tuple[Check, ...] = (
     check_cluster_on_socket,
+    check_cluster_with_sentinels,
+    check_confirmation_in_cluster,
     check_client_beside_location,
     check_client_is_blocking,
     check_options,
@@ -331,5 +399,6 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_hash_tag,
     check_previous_engine,
     check_previous_engine_in_cluster,
+    check_middleware,
 )
 DEPLOYMENT: tuple[Check, ...] = (check_transport, check_seal)

@@ -10,29 +10,37 @@ a small pool of threads. The reasons are properties of GLIDE 2.6, each measured:
 - The awaiting clients of a process share one pipe, read by the event loop that made
   the first of them. A second loop hangs when that one pauses or ends.
 - Connecting blocks the event loop, unless it is left to the first command.
+- A client keeps to the primary that it found first, and to a node that hangs. So it
+  is replaced when that is the case: see _Link.
 """
 
 import asyncio
 import contextlib
+import copy
 import inspect
 import os
+import random
 import re
 import sys
 import threading
 import time
+import warnings
 import weakref
-from collections.abc import Iterator
+from binascii import crc_hqx
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import cache, partial
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import django
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from . import __version__
-from .conf import BadSetting, conf
+from .conf import Address, BadSetting, Location, conf, shown
 from .exceptions import (
     ConnectionLost,
     KeyNotPermitted,
@@ -40,7 +48,7 @@ from .exceptions import (
     ReplyLost,
     SessionStoreUnavailable,
 )
-from .flow import Command, Trip
+from .flow import Call, Command, Flow, Trip, arun, run
 
 logger = getLogger("django_valkey_sessions")
 
@@ -53,6 +61,23 @@ RECONNECT = (2, 50, 2, 20)
 #: For so many seconds a failure to reach the server is remembered, so that those who
 #: come next during an outage fail at once instead of waiting for time-outs in a row.
 FAILURE_REMEMBERED = 1.0
+#: A client is replaced if it fails so many seconds after it has failed, and nothing
+#: was answered in between (the first failure may have taken a time-out by itself) ...
+FAILING = 0.5
+#: ... unless one was replaced within the last seconds.
+REPLACED_EVERY = 2.0
+#: So many parts do the keys of a cluster have here. A success in one says nothing of
+#: the others, which may be on a node that hangs.
+PARTS = 128
+#: The server is said to be back when it has answered for so many seconds: while one
+#: node of a cluster fails, others answer.
+STEADY = 2.0
+#: Milliseconds that replicas have to confirm a change.
+CONFIRMATION = "100"
+#: What needs no confirmation: it changes nothing, or nothing that would be missed.
+HARMLESS = {"EXISTS", "GET", "GETRANGE", "PEXPIRE", "PTTL", "SCAN"}
+#: Milliseconds that a sentinel has to accept a connection, and again to answer.
+SENTINEL_TIMEOUT = 200
 #: An event loop has proved to live long when it has sent so many round trips ...
 LONG_LIVED_TRIPS = 32
 #: ... over so many seconds.
@@ -72,6 +97,17 @@ class ScriptMissing(Exception):
     """The server does not know the script, and did nothing."""
 
 
+class ReadOnly(SessionStoreUnavailable):
+    """The server is a replica, and did nothing."""
+
+
+class Redirected(SessionStoreUnavailable):
+    """
+    The node of the cluster is not the one that has the key, and did nothing. GLIDE
+    follows this by itself; for commands that are sent together, not in any case.
+    """
+
+
 def execute(trip: Trip) -> Any:
     """
     Send a command, or a tuple of commands together; return the reply, or the list
@@ -81,6 +117,7 @@ def execute(trip: Trip) -> Any:
     if the server says so.
     """
     _note(trip)
+    _warn_in_loop()
     return _process().execute(trip)
 
 
@@ -136,6 +173,33 @@ def _follow_settings(*, setting: str, **kwargs: Any) -> None:
         close()
 
 
+#: Where the code is that uses sessions only because somebody else told it to.
+_INSIDE = tuple(
+    os.path.join(module.__path__[0], "")
+    for module in (sys.modules[__package__], django)
+)
+
+
+def _warn_in_loop() -> None:
+    """
+    Warn if this thread runs an event loop, which then waits for Valkey with all that
+    it serves. Python tells each place once.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_code.co_filename.startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        "A session was used blocking in an event loop, which has to wait meanwhile. In "
+        "async code, await: for example `await request.session.aget(key)`.",
+        RuntimeWarning,
+        stacklevel=level,
+    )
+
+
 # The clients of a process. They are found by the process id, at each use: uWSGI forks
 # without running Python's at-fork hooks.
 
@@ -151,42 +215,18 @@ def _process() -> "_Process":
 
 class _Process:
     def __init__(self) -> None:
-        self.client: Any = None
+        self.reach, self.replicas = Reach(), Replicas()
+        self.blocking = _Blocking(self.reach, self.replicas)
+        self.native: _Native | None = None
         # A lock of this process: the parent's may have been held when it forked.
         self.lock = threading.Lock()
-        self.outage = Outage()
-        self.watchdog_lives = True
         self.threads: ThreadPoolExecutor | None = None
-        self.native: _Native | None = None
         self.loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Seen] = (
             weakref.WeakKeyDictionary()
         )
 
-    # Blocking.
-
     def execute(self, trip: Trip) -> Any:
-        client = self.client or self._connected()
-        try:
-            if isinstance(trip, tuple):
-                return _replies(client.exec(*_batch(trip)))
-            if not self.watchdog_lives:
-                return _only(_replies(client.exec(*_batch((trip,)))))
-            if trip[0] == "SCAN" and conf.CLUSTER:
-                return _scanned(client.scan(*_cluster_scan("glide_sync", trip)))
-            return client.custom_command(trip)
-        except _glide_error() as error:
-            raise _translated(error) from _told(error)
-
-    def _connected(self) -> Any:
-        with self.lock:
-            if self.client is None:
-                with self.outage.remembered():
-                    client = _new_client()
-                    self.watchdog_lives = _watchdog_lives(client)
-                self.client = client
-            return self.client
-
-    # Awaiting.
+        return run(self.blocking.delivery(trip), self.blocking.send)
 
     async def aexecute(self, trip: Trip) -> Any:
         loop = asyncio.get_running_loop()
@@ -194,7 +234,7 @@ class _Process:
         if native is None or native.loop is not loop or native.given_up:
             native = self._native_for(loop)
         if native is not None:
-            return await native.execute(trip)
+            return await arun(native.delivery(trip), native.send)
         return await self._in_thread(loop, trip)
 
     def _native_for(self, loop: asyncio.AbstractEventLoop) -> "_Native | None":
@@ -204,7 +244,7 @@ class _Process:
             return None
         with self.lock:
             if self.native is None or self.native.loop.is_closed():
-                self.native = _Native(loop, self.native)
+                self.native = _Native(self.reach, self.replicas, loop, self.native)
             mine = self.native.loop is loop and not self.native.given_up
             return self.native if mine else None
 
@@ -228,10 +268,17 @@ class _Process:
     def close(self) -> None:
         if self.threads is not None:
             self.threads.shutdown(wait=True)
-        if self.client is not None:
-            self.client.close()
+        self.blocking.close()
         if self.native is not None:
             self.native.close()
+
+
+class _Seen:
+    """What is known of an event loop that has no client of its own yet."""
+
+    def __init__(self) -> None:
+        self.trips = 0
+        self.since = time.monotonic()
 
 
 class Outage:
@@ -254,38 +301,329 @@ class Outage:
             raise
 
 
-class _Seen:
-    """What is known of an event loop that has no client of its own yet."""
+class Reach:
+    """Whether the server can be reached. Tells the log when that changes."""
 
     def __init__(self) -> None:
-        self.trips = 0
-        self.since = time.monotonic()
+        self.lock = threading.Lock()
+        self.lost_at: float | None = None
+        self.failed_at = 0.0
+        self.answered_at: float | None = None
+
+    def failed(self) -> None:
+        """Take note of a failure, which alone does not mean much."""
+        self.failed_at, self.answered_at = time.monotonic(), None
+
+    def lost(self, error: SessionStoreUnavailable, since: float | None = None) -> None:
+        """Take note that it can't be reached, since this time.monotonic() or now."""
+        with self.lock:
+            self.failed()
+            if self.lost_at is not None:
+                return
+            self.lost_at = self.failed_at if since is None else since
+        logger.warning("Sessions can't be reached. %s", error)
+
+    def answered(self) -> None:
+        """Take note of an answer, of which several in a row mean that it is back."""
+        with self.lock:
+            now = time.monotonic()
+            self.answered_at = self.answered_at or now
+            if self.lost_at is None or now - self.failed_at < STEADY:
+                return
+            took, self.lost_at = self.answered_at - self.lost_at, None
+        logger.warning(
+            "Sessions can be reached again: %s answers, after %.1f s.", _server(), took
+        )
 
 
-class _Native:
+class Replicas:
+    """Whether enough replicas confirm changes. Tells the log when that changes."""
+
+    def __init__(self) -> None:
+        self.ask_again_at: float | None = None
+
+    def may_confirm(self) -> bool:
+        """
+        Return False if they did not a moment ago: who waits for them holds up all other
+        threads. After that moment one request finds out for all.
+        """
+        if self.ask_again_at is None:
+            return True
+        now = time.monotonic()
+        if now < self.ask_again_at:
+            return False
+        self.ask_again_at = now + FAILURE_REMEMBERED
+        return True
+
+    def confirmed(self, count: Any, wanted: int) -> None:
+        """Take note of the reply of WAIT."""
+        enough = isinstance(count, int) and count >= wanted
+        if not enough and self.ask_again_at is None:
+            logger.warning(
+                "Changes are stored by %s, but %s of %d replicas have confirmed them "
+                "(REPLICAS_ACK in VALKEY_SESSIONS): a failover could lose them.",
+                _server(),
+                count if isinstance(count, int) else "none",
+                wanted,
+            )
+        if enough and self.ask_again_at is not None:
+            logger.warning("Changes are confirmed by %d replicas again.", count)
+        self.ask_again_at = None if enough else time.monotonic() + FAILURE_REMEMBERED
+
+
+class _Link:
+    """
+    A client, and what GLIDE leaves to its user: to replace it when nothing but
+    failures comes of it (a node of a cluster hangs, something on the way has forgotten
+    the connection), and when the server has become a replica.
+
+    ``send``, ``remake`` and ``close_old`` block in one kind and are awaited in the
+    other; everything else is here, without a colour.
+    """
+
+    send: Callable[[Trip], Any]
+    remake: Callable[[Any], Any]
+    remake_soon: Callable[[Any], None]
+    close_old: Callable[[], Any]
+    connect: Callable[[tuple[Address, ...]], Any]
+
+    def __init__(self, reach: Reach, replicas: Replicas) -> None:
+        self.reach, self.replicas = reach, replicas
+        self.in_cluster = conf.CLUSTER
+        self.client: Any = None
+        self.replaced_at = -REPLACED_EVERY
+        self.outage = Outage()
+        # For each part of the keys, since when nothing but failures has come of it.
+        self.failing: dict[int, float] = {}
+        # Clients that were replaced, and from when on nobody waits for them any more.
+        self.old: list[tuple[float, Any]] = []
+
+    def delivery(self, trip: Trip) -> Flow[Any]:
+        """Send, and let replicas confirm what that changes if the settings say so."""
+        commands = _commands(trip)
+        if all(command[0] in HARMLESS for command in commands):
+            return (yield from self._delivery(trip))
+        wanted = conf.REPLICAS_ACK
+        if not wanted or not self.replicas.may_confirm():
+            return (yield from self._delivery(trip))
+        waiting: Command = ["WAIT", str(wanted), CONFIRMATION]
+        *replies, count = yield from self._delivery((*commands, waiting))
+        self.replicas.confirmed(count, wanted)
+        return replies if isinstance(trip, tuple) else _only(replies)
+
+    def _delivery(self, trip: Trip) -> Flow[Any]:
+        """Send, and once more what was not done because it reached the wrong server."""
+        used = self.client
+        try:
+            reply = yield trip
+        except ReadOnly as error:
+            self.reach.lost(error)
+            if not self._may_replace(used):
+                raise
+            yield self._remaking(used)
+            reply = yield trip
+        except ReplyLost as error:
+            self._failed(used, _commands(trip), error)
+            raise
+        if isinstance(trip, tuple):
+            yield from self._completed(used, trip, reply)
+        self._note(used, _commands(trip), reply if isinstance(trip, tuple) else [reply])
+        if self.old and min(until for until, _ in self.old) < time.monotonic():
+            yield Call(self.close_old, self.close_old)
+        return reply
+
+    def _completed(
+        self, used: Any, commands: tuple[Command, ...], replies: list[Any]
+    ) -> Flow[None]:
+        """Put replies in the place of errors that say to ask somebody else."""
+        refused = [n for n, reply in enumerate(replies) if isinstance(reply, ReadOnly)]
+        if refused:
+            self.reach.lost(replies[refused[0]])
+            if self._may_replace(used):
+                yield self._remaking(used)
+                again = yield tuple(commands[n] for n in refused)
+                for n, reply in zip(refused, again, strict=True):
+                    replies[n] = reply
+        for n, reply in enumerate(replies):
+            if isinstance(reply, Redirected):
+                try:
+                    replies[n] = yield commands[n]
+                except ReplyLost as error:
+                    replies[n] = error
+                    return  # The others may have to wait for the same node.
+                except Exception as error:
+                    replies[n] = error
+
+    def _note(
+        self, used: Any, commands: Sequence[Command], replies: Sequence[Any]
+    ) -> None:
+        """Take note of what was answered, and of what was not."""
+        lost = []
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, ReplyLost):
+                lost.append((command, reply))
+            elif self.failing:
+                self.failing.pop(self._part(command), None)
+        if lost:
+            self._failed(used, [command for command, _ in lost], lost[0][1])
+        elif self.reach.lost_at is not None:
+            self.reach.answered()
+
+    def _failed(self, used: Any, commands: Sequence[Command], error: ReplyLost) -> None:
+        self.reach.failed()
+        if used is None or used is not self.client:
+            return  # What has just been made, or replaced.
+        now = time.monotonic()
+        for command in commands:
+            self.failing.setdefault(self._part(command), now)
+        # A copy, because other threads change it; they may even have emptied it.
+        since = min(list(self.failing.values()), default=now)
+        if now - since >= FAILING:
+            self.reach.lost(error, since)
+            if self._may_replace(used):
+                self.remake_soon(used)
+
+    def _part(self, command: Command) -> int:
+        """Return the part of the keys that this command's belongs to, in a cluster."""
+        if not self.in_cluster:
+            return 0
+        prefix = conf.PREFIX
+        keys = (w for w in command if isinstance(w, str) and w.startswith(prefix))
+        return crc_hqx(next(keys, "").encode(), 0) % 16384 * PARTS // 16384
+
+    def _may_replace(self, used: Any) -> bool:
+        waited = time.monotonic() - self.replaced_at
+        return used is not self.client or waited >= REPLACED_EVERY
+
+    def _remaking(self, used: Any) -> Call:
+        remake = partial(self.remake, used)
+        return Call(remake, remake)
+
+    def remade(self, used: Any) -> Flow[Any]:
+        """
+        Have a client made in the place of this one, and return it; not two at the same
+        time. Raise SessionStoreUnavailable if there is no server for it.
+        """
+        if self.client is not used:
+            return self.client  # Another request has done it.
+        try:
+            with self.outage.remembered():
+                client = yield from _found(self.connect)
+        except SessionStoreUnavailable as error:
+            self.reach.lost(error)
+            if not self.in_cluster:
+                # It leads to nothing that a new one could not find. That of a cluster
+                # may still be good for some of the nodes.
+                self.use(None, 2 * _await_budget())
+            raise
+        if used is not None:
+            self.replaced_at = time.monotonic()
+        self.use(client, 2 * _await_budget())
+        return client
+
+    def use(self, client: Any, patience: float) -> None:
+        """Use this client, or none; close the one before after so many seconds."""
+        before, self.client = self.client, client
+        self.failing.clear()
+        if before is not None:
+            self.old.append((time.monotonic() + patience, before))
+
+    def _due(self) -> list[Any]:
+        """Take the clients that are to be closed now out of the old ones."""
+        now = time.monotonic()
+        due = [client for until, client in self.old if until < now]
+        self.old = [one for one in self.old if one[0] >= now]
+        return due
+
+    def all(self) -> list[Any]:
+        return [*filter(None, [self.client]), *(client for _, client in self.old)]
+
+
+class _Blocking(_Link):
+    """The blocking client of a process, shared by its threads."""
+
+    def __init__(self, reach: Reach, replicas: Replicas) -> None:
+        super().__init__(reach, replicas)
+        self.lock = threading.Lock()
+        self.watchdog_lives: bool | None = None  # None: nothing was sent yet.
+
+    def send(self, trip: Trip) -> Any:
+        client = self.client or self.remake(None)
+        try:
+            if isinstance(trip, tuple):
+                return _replies(client.exec(*_batch(trip, self.in_cluster)))
+            if self.in_cluster and trip[0] == "SCAN":
+                return _scanned(client.scan(*_cluster_scan("glide_sync", trip)))
+            if self.in_cluster and self.watchdog_lives:
+                # Which follows where a slot has moved to, in any case.
+                return client.custom_command(trip)
+            # This needs no watchdog, and GLIDE does not print what the server refuses.
+            return _only(_replies(client.exec(*_batch((trip,), self.in_cluster))))
+        except _glide_error() as error:
+            raise _translated(error) from _told(error)
+
+    def remake(self, used: Any) -> Any:
+        with self.lock:
+            return run(self.remade(used), self.send)
+
+    def remake_soon(self, used: Any) -> None:
+        if not self.lock.locked():  # Else somebody is at it.
+            threading.Thread(target=self._remake, args=[used], daemon=True).start()
+
+    def _remake(self, used: Any) -> None:
+        with contextlib.suppress(SessionStoreUnavailable):  # Which is logged.
+            self.remake(used)
+
+    def connect(self, addresses: tuple[Address, ...]) -> Any:
+        client = _new_client(addresses)
+        if self.watchdog_lives is None:
+            self.watchdog_lives = _watchdog_lives(client)
+        return client
+
+    def close_old(self) -> None:
+        if not self.lock.acquire(blocking=False):
+            return  # A client is being made, which may take a second.
+        due = self._due()
+        self.lock.release()
+        for client in due:
+            if client is not self.client:  # CLIENT may have returned it again.
+                client.close()
+
+    def close(self) -> None:
+        with self.lock:
+            clients = {id(client): client for client in self.all()}
+            self.client, self.old = None, []
+        for client in clients.values():
+            client.close()
+
+
+class _Native(_Link):
     """The awaiting client of the one event loop that has it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, predecessor: "_Native | None"
+        self,
+        reach: Reach,
+        replicas: Replicas,
+        loop: asyncio.AbstractEventLoop,
+        predecessor: "_Native | None",
     ) -> None:
+        super().__init__(reach, replicas)
         self.loop = loop
-        self.client: Any = None
         self.lock = asyncio.Lock()
-        self.outage = Outage()
         self.expired = 0
         self.given_up = False
         self.budget = _await_budget()
-        # Clients that are to be closed: given up, or of a loop that has ended.
-        self.retired: list[Any] = []
-        if predecessor is not None and predecessor.client is not None:
-            self.retired.append(predecessor.client)
+        self.remaking: asyncio.Task[None] | None = None
+        if predecessor is not None:
+            # Nobody waits any more: their loop has ended.
+            self.old = [(0.0, client) for client in predecessor.all()]
 
-    async def execute(self, trip: Trip) -> Any:
+    async def send(self, trip: Trip) -> Any:
         client = self.client
         try:
             async with asyncio.timeout(self.budget):
                 client = client or await self._connected()
-                reply = await _send(client, trip)
+                reply = await self._sent(client, trip)
             self.expired = 0
             return reply
         except TimeoutError as error:
@@ -295,13 +633,40 @@ class _Native:
         except _glide_error() as error:
             raise _translated(error) from _told(error)
 
+    async def _sent(self, client: Any, trip: Trip) -> Any:
+        if isinstance(trip, tuple):
+            return _replies(await client.exec(*_batch(trip, self.in_cluster)))
+        if self.in_cluster and trip[0] == "SCAN":
+            return _scanned(await client.scan(*_cluster_scan("glide", trip)))
+        return await client.custom_command(trip)
+
     async def _connected(self) -> Any:
+        client = await self._remake(None)
+        await self.close_old()
+        return client
+
+    async def _remake(self, used: Any) -> Any:
         async with self.lock:
-            if self.client is None:
-                with self.outage.remembered():
-                    self.client = await _new_async_client()
-                await self._close_retired()
-            return self.client
+            return await arun(self.remade(used), self.send)
+
+    async def remake(self, used: Any) -> Any:
+        try:
+            async with asyncio.timeout(self.budget):
+                return await self._remake(used)
+        except TimeoutError as error:
+            self._give_up(used)
+            raise _no_answer() from error
+
+    def remake_soon(self, used: Any) -> None:
+        if not self.lock.locked():
+            self.remaking = self.loop.create_task(self._remake_aside(used))
+
+    async def _remake_aside(self, used: Any) -> None:
+        with contextlib.suppress(SessionStoreUnavailable):  # Which is logged.
+            await self.remake(used)
+
+    async def connect(self, addresses: tuple[Address, ...]) -> Any:
+        return await _new_async_client(addresses)
 
     def _give_up(self, client: Any) -> None:
         """Replace the client; the second in a row that never answers is the last."""
@@ -309,20 +674,21 @@ class _Native:
             return  # Another request has noticed before.
         self.expired += 1
         self.given_up = self.expired > 1
-        self.retired.append(client)
-        self.client = None
+        self.use(None, 0)
         if self.given_up:
             logger.warning(
                 "GLIDE's awaiting client does not answer in this event loop. Async "
                 "session access goes through threads from now on."
             )
 
-    async def _close_retired(self) -> None:
-        while self.retired:
-            await self.retired.pop().close()
+    async def close_old(self) -> None:
+        for client in self._due():
+            await client.close()
 
     def close(self) -> None:
-        for client in filter(None, (self.client, *self.retired)):
+        if self.remaking is not None and self.loop.is_running():
+            self.loop.call_soon_threadsafe(self.remaking.cancel)
+        for client in self.all():
             if self.loop.is_running():
                 asyncio.run_coroutine_threadsafe(client.close(), self.loop)
             else:
@@ -332,12 +698,8 @@ class _Native:
                 closing.join()
 
 
-async def _send(client: Any, trip: Trip) -> Any:
-    if isinstance(trip, tuple):
-        return _replies(await client.exec(*_batch(trip)))
-    if trip[0] == "SCAN" and conf.CLUSTER:
-        return _scanned(await client.scan(*_cluster_scan("glide", trip)))
-    return await client.custom_command(trip)
+def _commands(trip: Trip) -> Sequence[Command]:
+    return trip if isinstance(trip, tuple) else (trip,)
 
 
 # Forking.
@@ -345,13 +707,13 @@ async def _send(client: Any, trip: Trip) -> Any:
 
 def _forget_parents_clients() -> None:
     """
-    Keep GLIDE's own hook, which runs after this one, from reconnecting the clients
-    that the parent made: it would hold up the fork for seconds if the server is
-    down, and nobody uses them here.
+    Forget what the parent made. GLIDE's own hook, which runs after this one, would
+    also reconnect a client that CLIENT returned: that holds up the fork for seconds if
+    the server is down, and nobody uses them here.
     """
     for process in _processes.values():
-        if process.client is not None:
-            process.client._is_closed = True
+        for client in process.blocking.all():
+            client._is_closed = True
     _inherited.extend(_processes.values())
     _processes.clear()
 
@@ -375,7 +737,7 @@ def _watchdog_lives(client: Any) -> bool:
             raise ours from _told(error)
         # The server answered; whether it obeys is for the real command to tell.
     if TASKS.is_dir():
-        lives = any(map(_is_watchdog, TASKS.iterdir()))
+        lives = _has_watchdog()
     else:
         # No way to see GLIDE's threads here: judge by what our own clients did.
         lives = not _inherited and _processes.keys() <= {os.getpid()}
@@ -389,6 +751,15 @@ def _watchdog_lives(client: Any) -> bool:
     return lives
 
 
+def _has_watchdog() -> bool:
+    # A thread gives itself its name, so that of a new one can come a little late.
+    for pause in (0, 0.001, 0.01, 0.1):
+        time.sleep(pause)
+        if any(map(_is_watchdog, TASKS.iterdir())):
+            return True
+    return False
+
+
 def _is_watchdog(task: Path) -> bool:
     try:
         return (task / "comm").read_text().startswith("glide-timeout")
@@ -400,8 +771,103 @@ def _is_watchdog(task: Path) -> bool:
 # the first command.
 
 
-def _new_client() -> Any:
+def _found(connect: Callable[[tuple[Address, ...]], Any]) -> Flow[Any]:
+    """
+    Connect to the first of the places where the server may be. Raise
+    SessionStoreUnavailable if it is at none, or there was no time to look further.
+    """
     _check_names()
+    location = conf.LOCATION
+    failure = None
+    tried = []
+    # Enough for another place after one that hangs.
+    deadline = time.monotonic() + 1.2 * _timeouts()[1]
+    for place in _places(location):
+        if time.monotonic() > deadline:
+            break
+        try:
+            addresses = (yield _naming(place)) if location.service else place
+        except SessionStoreUnavailable as error:
+            failure = failure or error
+            continue
+        if addresses in tried:
+            continue
+        tried.append(addresses)
+        connecting = partial(connect, addresses)
+        try:
+            return (yield Call(connecting, connecting))
+        except SessionStoreUnavailable as error:
+            failure = error
+    raise cast(SessionStoreUnavailable, failure)
+
+
+def _places(location: Location) -> list[tuple[Address, ...]]:
+    """
+    Return what to try one after the other: each sentinel and each node of a cluster by
+    itself, because one that hangs would hold up the others. Of a server and its
+    replicas GLIDE asks all at the same time.
+    """
+    if conf.CLIENT is not None or not (conf.CLUSTER or location.service):
+        return [location.addresses]
+    # In any order, so that the next attempt begins with another one.
+    addresses = random.sample(location.addresses, len(location.addresses))
+    return [(address,) for address in addresses]
+
+
+def _naming(sentinel: tuple[Address, ...]) -> Call:
+    ask = partial(_named, sentinel)
+    return Call(ask, partial(asyncio.to_thread, ask))
+
+
+def _named(sentinel: tuple[Address, ...]) -> tuple[Address, ...]:
+    """Ask a sentinel for the address of the primary."""
+    who = f"The sentinel at {shown(sentinel)}"
+    service = conf.LOCATION.service
+    import glide_sync
+
+    _silence_glide()
+    try:
+        client = _kind(glide_sync.GlideClient).create(_asking(sentinel))
+        try:
+            words: Command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", str(service)]
+            answer = _only(_replies(client.exec(*_batch((words,), False))))
+        finally:
+            client.close()
+    except _glide_error() as error:
+        # GLIDE does not say why, when it is told to ask nothing but this.
+        raise SessionStoreUnavailable(
+            f"{who} does not answer. Is it running, and are its address and "
+            "sentinel_password in LOCATION in VALKEY_SESSIONS right?"
+        ) from _told(error)
+    if answer is None:
+        raise SessionStoreUnavailable(
+            f"{who} knows no service {service!r}. Is LOCATION in VALKEY_SESSIONS right?"
+        )
+    host, port = answer
+    return ((host.decode(), int(port)),)
+
+
+def _asking(sentinel: tuple[Address, ...]) -> Any:
+    """Return the configuration of a client that asks a sentinel and does no more."""
+    import glide_shared.config as glide
+
+    location = conf.LOCATION
+    asking = configuration(sentinel)
+    asking.request_timeout = SENTINEL_TIMEOUT
+    asking.advanced_config = copy.copy(asking.advanced_config)
+    asking.advanced_config.connection_timeout = SENTINEL_TIMEOUT
+    asking.reconnect_strategy = glide.BackoffStrategy(0, 10, 2)
+    # Without this, GLIDE asks for things that a sentinel does not know.
+    asking.node_discovery_mode = glide.NodeDiscoveryMode.STATIC
+    asking.database_id = asking.credentials = None
+    if location.sentinel_password:
+        asking.credentials = glide.ServerCredentials(
+            location.sentinel_password, location.sentinel_username
+        )
+    return asking
+
+
+def _new_client(addresses: tuple[Address, ...]) -> Any:
     factory = conf.CLIENT
     try:
         if factory is not None:
@@ -410,18 +876,40 @@ def _new_client() -> Any:
 
         _silence_glide()
         kind = glide_sync.GlideClusterClient if conf.CLUSTER else glide_sync.GlideClient
-        return kind.create(configuration())
+        return _kind(kind).create(configuration(addresses))
     except _glide_error() as error:
         raise _translated(error) from _told(error)
 
 
-async def _new_async_client() -> Any:
-    _check_names()
+@cache
+def _kind(kind: Any) -> Any:
+    """
+    Return GLIDE's class of blocking clients, but for its hook that connects each client
+    anew in a forked child: also those that have never found a server (0.3 s for each),
+    all of which it keeps for that.
+    """
+
+    class Client(kind):  # type: ignore[misc]
+        @property
+        def _create_core_client(self) -> Callable[[], None]:
+            maker, client = os.getpid(), weakref.ref(self)
+
+            def create() -> None:
+                made = client()
+                if made is not None and os.getpid() == maker:
+                    kind._create_core_client(made)
+
+            return create
+
+    return Client
+
+
+async def _new_async_client(addresses: tuple[Address, ...]) -> Any:
     import glide
 
     _silence_glide()
     kind = glide.GlideClusterClient if conf.CLUSTER else glide.GlideClient
-    lazy = configuration()
+    lazy = configuration(addresses)
     # Without this, connecting would hold up the event loop.
     lazy.lazy_connect = True
     client = None
@@ -451,10 +939,11 @@ def _silence_glide() -> None:
     Logger.init(Level.OFF)
 
 
-def configuration() -> Any:
+def configuration(addresses: tuple[Address, ...] | None = None) -> Any:
     """
-    Return GLIDE's configuration object, of the same class for both clients. Raise
-    BadSetting if GLIDE does not accept the settings.
+    Return GLIDE's configuration object for these addresses, by default for all of
+    LOCATION; of the same class for both clients. Raise BadSetting if GLIDE does not
+    accept the settings.
     """
     import glide_shared.config as glide
 
@@ -477,7 +966,8 @@ def configuration() -> Any:
             fine["tls_config"] = glide.TlsAdvancedConfiguration(**tls)
         arguments = {
             "addresses": [
-                glide.NodeAddress(host, port) for host, port in location.addresses
+                glide.NodeAddress(host, port)
+                for host, port in addresses or location.addresses
             ],
             "use_tls": location.tls,
             "request_timeout": REQUEST_TIMEOUT,
@@ -534,14 +1024,19 @@ def _await_budget() -> float:
 # Commands and replies.
 
 
-def _batch(commands: tuple[Command, ...]) -> tuple[Any, bool]:
+def _batch(commands: tuple[Command, ...], in_cluster: bool) -> tuple[Any, bool]:
     """Return the arguments of exec(): the commands, and not to raise at an error."""
-    from glide_shared.commands.batch import Batch, ClusterBatch
-
-    batch: Any = (ClusterBatch if conf.CLUSTER else Batch)(is_atomic=False)
+    batch = _batch_kind(in_cluster)(is_atomic=False)
     for command in commands:
         batch.custom_command(command)
     return batch, False
+
+
+@cache
+def _batch_kind(in_cluster: bool) -> Any:
+    from glide_shared.commands.batch import Batch, ClusterBatch
+
+    return ClusterBatch if in_cluster else Batch
 
 
 def _replies(replies: list[Any]) -> list[Any]:
@@ -578,6 +1073,7 @@ def _scanned(reply: list[Any]) -> list[Any]:
 # Errors: GLIDE's become ours here, once.
 
 
+@cache
 def _glide_error() -> Any:
     # The class is imported by whoever made the client; where nobody did, nothing
     # of GLIDE's can be on its way.
@@ -607,10 +1103,21 @@ def _translated(error: Exception) -> Exception:
             f"{_server()} does not permit the user keys that begin with PREFIX in "
             "VALKEY_SESSIONS."
         )
-    kind = {"ConnectionError": ConnectionLost, "TimeoutError": ReplyLost}.get(
+    ours = _kind_of(error, text)(f"{_server()} {_cause(text)}")
+    # As "raise ... from" does it; those in a list of replies are not raised here.
+    ours.__cause__ = _told(error)
+    return ours
+
+
+def _kind_of(error: Exception, text: str) -> type[SessionStoreUnavailable]:
+    refused = ("readonly:", "readonly you", "wait cannot be used with")
+    if any(words in text for words in refused):
+        return ReadOnly
+    if re.search(r"\b(moved|ask):", text):
+        return Redirected
+    return {"ConnectionError": ConnectionLost, "TimeoutError": ReplyLost}.get(
         type(error).__name__, SessionStoreUnavailable
     )
-    return kind(f"{_server()} {_cause(text)}")
 
 
 def _server() -> str:
@@ -657,7 +1164,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
         "is still loading its data. It will answer in a moment.",
     ),
     (
-        ("readonly:", "readonly you"),
+        ("readonly:", "readonly you", "wait cannot be used with"),
         "is a replica and takes no writes. LOCATION in VALKEY_SESSIONS has to lead to "
         "the primary.",
     ),
@@ -693,7 +1200,11 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
         ("unknown command",),
         "does not know a command that sessions need. Valkey 7.2 or later is needed.",
     ),
-    (("switch database",), "has no such database as LOCATION in VALKEY_SESSIONS says."),
+    (
+        ("switch database",),
+        "has no such database as LOCATION in VALKEY_SESSIONS says, or does not permit "
+        "the user to SELECT it.",
+    ),
     (
         ("inflight",),
         "has too many requests of this process under way (inflight_requests_limit).",

@@ -5,7 +5,8 @@ when it is used, with its default, its type and what can be wrong with it.
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -21,10 +22,16 @@ from django.utils.module_loading import import_string
 from .merge import Rule
 
 PLAIN_SCHEMES = ("valkey", "redis")
-TLS_SCHEMES = ("valkeys", "rediss")
-DEFAULT_PORT = 6379
+TLS_SCHEMES = ("valkeys", "rediss", "sentinels")
+SENTINEL_SCHEMES = ("sentinel", "sentinels")
+SCHEMES = (*PLAIN_SCHEMES, *TLS_SCHEMES, "sentinel", "unix")
+DEFAULT_PORT, SENTINEL_PORT = 6379, 26379
+
 #: The module of our own engine.
 OURS = "django_valkey_sessions.backend"
+
+#: Host and port.
+Address = tuple[str, int]
 
 #: Seconds. No session is meant to live longer, and much more overflows in the server.
 LONGEST = 100 * 365 * 86400
@@ -44,19 +51,31 @@ class BadSetting(ImproperlyConfigured):
 class Location:
     """Where the server is, as the URLs in LOCATION say."""
 
-    addresses: tuple[tuple[str, int], ...] = ()
+    #: Of the sentinels, if there is a service.
+    addresses: tuple[Address, ...] = ()
     socket: str | None = None
     tls: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     database: int = 0
+    #: What the sentinels know the primary and its replicas as.
+    service: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Return the address for messages: without user and password."""
-        return self.socket or ", ".join(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            for host, port in self.addresses
-        )
+        if self.service:
+            return f"{self.service!r} of the sentinels at {shown(self.addresses)}"
+        return self.socket or shown(self.addresses)
+
+
+def shown(addresses: Iterable[Address]) -> str:
+    """Return addresses as they are written in a URL."""
+    return ", ".join(
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        for host, port in addresses
+    )
 
 
 class Conf:
@@ -79,6 +98,19 @@ class Conf:
     @property
     def CLUSTER(self) -> bool:
         return self._flag("CLUSTER", False, "E006")
+
+    @property
+    def REPLICAS_ACK(self) -> int:
+        value = self._get("REPLICAS_ACK", None)
+        if value is None:
+            return 0
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        raise BadSetting(
+            "E027",
+            f"REPLICAS_ACK in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give how many replicas have to confirm a change: a whole number, or None.",
+        )
 
     @property
     def OPTIONS(self) -> Mapping[str, Any]:
@@ -276,6 +308,18 @@ class Conf:
             )
         return store
 
+    @property
+    def PASSIVE_PATHS(self) -> tuple[str | re.Pattern[str], ...]:
+        value = self._get("PASSIVE_PATHS", ())
+        if isinstance(value, (list, tuple)) and all(map(_is_path, value)):
+            return tuple(value)
+        raise BadSetting(
+            "E037",
+            f"PASSIVE_PATHS in VALKEY_SESSIONS is {_shown(value)}.",
+            "Give a list of what paths begin with, for example ['/poll/'], or of "
+            "compiled regular expressions.",
+        )
+
     @classmethod
     def names(cls) -> list[str]:
         """Return the names of all settings."""
@@ -358,6 +402,12 @@ MERGE_HINT = (
 )
 
 
+def _is_path(value: object) -> bool:
+    if isinstance(value, re.Pattern):
+        return isinstance(value.pattern, str)
+    return isinstance(value, str) and value.startswith("/")
+
+
 def _import(name: str, path: str, id: str) -> Any:
     try:
         return import_string(path)
@@ -383,7 +433,7 @@ def _shown(value: object) -> str:
 
 @lru_cache(maxsize=8)
 def _location(urls: tuple[str, ...]) -> Location:
-    locations = [_parse(url) for url in urls]
+    locations = [_parse(one) for url in urls for one in _one_host_each(url)]
     first = locations[0]
     for other in locations[1:]:
         if first.socket or other.socket:
@@ -392,7 +442,7 @@ def _location(urls: tuple[str, ...]) -> Location:
                 "LOCATION in VALKEY_SESSIONS lists a unix socket beside others.",
                 "A server on a unix socket is the only one: give one URL.",
             )
-        for part in ("tls", "username", "password", "database"):
+        for part in SHARED:
             if getattr(first, part) != getattr(other, part):
                 raise BadSetting(
                     "E005",
@@ -404,15 +454,33 @@ def _location(urls: tuple[str, ...]) -> Location:
     return replace(first, addresses=addresses)
 
 
+#: What has to be the same in all URLs of LOCATION.
+SHARED = (
+    *("service", "tls", "username", "password", "database"),
+    *("sentinel_username", "sentinel_password"),
+)
+
+
+#: User and password, hosts, and what is behind them.
+SENTINELS = re.compile(r"(sentinels?://(?:[^/?#]*@)?)([^/?#]*)(.*)", re.I | re.S)
+
+
+def _one_host_each(url: str) -> list[str]:
+    """Return a URL for each host that a URL lists, as one of sentinels may."""
+    listing = re.fullmatch(SENTINELS, url)
+    if listing is None:
+        return [url]
+    head, hosts, tail = listing.groups()
+    return [f"{head}{host}{tail}" for host in hosts.split(",")]
+
+
 def _parse(url: str) -> Location:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:  # Whose text may hold a part of the password.
         raise _bad_url(url, "is no URL") from None
-    if parts.scheme == "sentinel":
-        raise _bad_url(url, "names Sentinel, which this version can't ask yet")
-    if parts.scheme not in (*PLAIN_SCHEMES, *TLS_SCHEMES, "unix"):
+    if parts.scheme not in SCHEMES:
         raise _bad_url(url, "has no scheme that is known")
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if username and not password:
@@ -421,7 +489,7 @@ def _parse(url: str) -> Location:
         tls=parts.scheme in TLS_SCHEMES,
         username=username or None,
         password=password or None,
-        database=_database(url, parts),
+        **_behind_the_host(url, parts),
     )
     if parts.scheme == "unix":
         if not parts.path.startswith("/") or parts.hostname:
@@ -431,34 +499,51 @@ def _parse(url: str) -> Location:
         raise _bad_url(url, "has no host")
     if port == 0:
         raise _bad_url(url, "has the port 0")
-    return replace(location, addresses=((parts.hostname, port or DEFAULT_PORT),))
+    default = SENTINEL_PORT if location.service else DEFAULT_PORT
+    return replace(location, addresses=((parts.hostname, port or default),))
 
 
-def _database(url: str, parts: SplitResult) -> int:
+def _behind_the_host(url: str, parts: SplitResult) -> dict[str, Any]:
+    """Return what path and query say."""
+    sentinel = parts.scheme in SENTINEL_SCHEMES
+    names = {"db", *(("sentinel_username", "sentinel_password") if sentinel else ())}
     query = parse_qs(parts.query, keep_blank_values=True)
-    if parts.fragment or set(query) - {"db"} or len(query.get("db", [])) > 1:
+    if (
+        parts.fragment
+        or set(query) - names
+        or any(len(values) > 1 for values in query.values())
+    ):
         raise _bad_url(url, "has something behind the path that is not understood")
-    in_path = "" if parts.scheme == "unix" else parts.path.strip("/")
-    if in_path and "db" in query:
+    said: dict[str, Any] = {name: value[0] or None for name, value in query.items()}
+    path = "" if parts.scheme == "unix" else parts.path.strip("/")
+    if sentinel:
+        said["service"] = unquote(path)
+        if not path or "/" in path:
+            raise _bad_url(url, "names no service, which is the path")
+        if "sentinel_username" in said and "sentinel_password" not in said:
+            raise _bad_url(url, "has a user of the sentinels but no password")
+        path = ""
+    if path and "db" in said:
         raise _bad_url(url, "names a database twice")
-    text = query.get("db", [in_path])[0] or "0"
-    if text.isascii() and text.isdecimal():
-        return int(text)
-    raise _bad_url(url, "names a database that is no number")
+    text = said.pop("db", path) or "0"
+    if not (text.isascii() and text.isdecimal()):
+        raise _bad_url(url, "names a database that is no number")
+    return {**said, "database": int(text)}
 
 
 def _bad_url(url: str, what: str) -> BadSetting:
     # Whatever stands before the last @, or behind a ?, may be a password.
     head, at, tail = url.rpartition("@")
     scheme = head.partition("://")[0]
-    known = scheme in (*PLAIN_SCHEMES, *TLS_SCHEMES, "unix", "sentinel")
+    known = scheme in SCHEMES
+    tail = "" if "?" in head else tail
     shown = f"{scheme}://***@{tail}" if at and known else f"***@{tail}" if at else url
     return BadSetting(
         "E004",
         f"LOCATION in VALKEY_SESSIONS, {shown.partition('?')[0]!r}, {what}.",
-        "Write valkey://user:password@host:6379/0, valkeys://… for TLS, or "
-        "unix:///path/of/the/socket?db=0; special characters in a password are "
-        "percent-encoded.",
+        "Write valkey://user:password@host:6379/0, valkeys://… for TLS, "
+        "unix:///path/of/the/socket?db=0, or sentinel://host,host/service?db=0; "
+        "special characters in a password are percent-encoded.",
     )
 
 

@@ -9,9 +9,12 @@ only when it is known that the session is gone; and no error of the index become
 the session.
 
 On one server a script does both, or neither. In a cluster the two are on different
-nodes: the entry is sent together with the write, and removed after it.
+nodes: the entry is sent together with the write; after it, if the session has a new key
+(nobody has that yet, and who looks meanwhile takes a session that is not stored yet for
+one that is gone); and it is removed after the session.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -20,17 +23,21 @@ from typing import Any
 from . import codec, keys
 from .client import WrongType
 from .conf import conf
-from .exceptions import SessionStoreUnavailable
+from .exceptions import NotPermitted, ReplyLost, SessionStoreUnavailable
 from .flow import Command, Flow
 from .scripts import (
     FOLLOW,
+    FORGET,
     LIMIT,
     SEND_AND_FOLLOW,
     SWAP,
     SWAP_AND_FOLLOW,
+    TOUCH,
+    TOUCH_AND_FOLLOW,
     Call,
     Evaluation,
     Script,
+    again,
     chunks,
     key_of,
     looked,
@@ -41,6 +48,14 @@ from .scripts import (
 )
 
 logger = getLogger("django_valkey_sessions")
+
+#: How many entries are read in one round trip.
+PAGE = 1000
+#: How often a login waits for another one of the same user that is ending sessions, and
+#: how many seconds at the most each time.
+TURNS, TURN_PAUSE = 20, 0.05
+#: Milliseconds after which a login that began to end sessions is taken for dead.
+TURN = 2000
 
 #: What went wrong with the index in this process, to be logged once and not each time.
 _noted: set[str] = set()
@@ -87,6 +102,7 @@ class Write:
     entry: Entry
     done: tuple[Any, ...]  # The replies that say that it was done,
     gone: Any  # and that it was not, because there was no such session.
+    is_new: bool = False  # The session has a new key.
 
     def call(self) -> Call:
         """Return what to send to the session's node."""
@@ -98,7 +114,7 @@ class Write:
         return Evaluation(self.along, found, [*words, *self.arguments])
 
     def enters(self) -> list[Call]:
-        """Return what to send beside it, in a cluster."""
+        """Return what to send beside it or, if it is new, after it, in a cluster."""
         if not conf.CLUSTER or self.entry.lifetime <= 0:
             return []
         return [
@@ -127,10 +143,19 @@ def swap(id: str, expected: bytes, blob: bytes, px: str, entry: Entry) -> Write:
     return Write(plain, SWAP_AND_FOLLOW, key_of(id), arguments, entry, done, None)
 
 
+def touch(id: str, expected: bytes, lifetime: int, user: str) -> Write:
+    """Return what evaluates TOUCH on the session with this id, which is this user's."""
+    arguments = (expected, str(lifetime))
+    plain = Evaluation(TOUCH, [key_of(id)], arguments)
+    entry = Entry(id, lifetime, user)
+    return Write(plain, TOUCH_AND_FOLLOW, key_of(id), arguments, entry, (1,), 0)
+
+
 def send(command: Command, entry: Entry) -> Write:
     """Return what sends a command on the session's key."""
     name, key, *words = command
-    return Write(command, SEND_AND_FOLLOW, key, (name, *words), entry, ("OK", 1), 0)
+    arguments, done, is_new = (name, *words), ("OK", 1), name == "SET"
+    return Write(command, SEND_AND_FOLLOW, key, arguments, entry, done, 0, is_new)
 
 
 def removal(id: str, user: str | None) -> Write:
@@ -140,22 +165,66 @@ def removal(id: str, user: str | None) -> Write:
 
 def written(write: Write) -> Flow[Any]:
     """Do it, and let the index follow; return the reply of the session's node."""
+    if conf.CLUSTER:
+        return (yield from _written_apart(write))
+    call = write.call()
+    try:
+        return _unpacked((yield from one(call)))
+    except NotPermitted as error:
+        if call is write.plain:
+            raise
+        # Perhaps it is only the index that the user has no right to.
+        reply = yield from one(write.plain)
+        note([error])
+        return reply
+
+
+def _written_apart(write: Write) -> Flow[Any]:
     enters = write.enters()
-    if enters:
-        reply, *answers = yield from together([write.call(), *enters])
+    if enters and not write.is_new:
+        reply, *answers = yield from together([write.plain, *enters])
         raise_first([reply])
         note(answers)
     else:
-        reply = _unpacked((yield from one(write.call())))
+        reply = yield from one(write.plain)
+        if reply in write.done:
+            yield from enter_late(write)
     yield from _leave(write.leaves(reply))
     return reply
 
 
+def enter_late(write: Write) -> Flow[None]:
+    """Make the entry of what is written, where it was not made with it."""
+    for call in write.enters():
+        try:
+            note([(yield from one(call))])
+        except (SessionStoreUnavailable, WrongType) as error:
+            note([error])
+
+
+def written_twice(write: Write) -> Flow[Any]:
+    """Do what does no harm if it is done twice, and once more if that gets lost."""
+    try:
+        return (yield from again(lambda: written(write)))
+    except ReplyLost as error:
+        if not write.enters():
+            raise
+        # Perhaps it is only the index's node that does not answer.
+        reply = yield from one(write.plain)
+        note([error])
+        return reply
+
+
 def all_written(writes: Sequence[Write]) -> Flow[list[Any]]:
-    """Do them all, removals and nothing else, in one round trip. Return the replies."""
-    replies = yield from together([write.call() for write in writes])
-    raise_first(replies)
-    replies = [_unpacked(reply) for reply in replies]
+    """
+    Do them all, removals and nothing else, in one round trip. Return the replies, with
+    an exception in the place of each that failed.
+    """
+    calls = [write.call() for write in writes]
+    replies = [_unpacked(reply) for reply in (yield from together(calls))]
+    for number, (write, reply) in enumerate(zip(writes, replies, strict=True)):
+        if isinstance(reply, NotPermitted) and calls[number] is not write.plain:
+            replies[number] = yield from written(write)
     pairs = zip(writes, replies, strict=True)
     leaves = [write.leaves(reply) for write, reply in pairs]
     yield from _leave([command for commands in leaves for command in commands])
@@ -189,9 +258,9 @@ def note(answers: Sequence[Any]) -> None:
             continue
         _noted.add(text)
         logger.warning(
-            "The index of users' sessions can't be written: %s. The sessions "
-            "themselves are; but who ends all sessions of a user may miss some.",
-            text.rstrip("."),
+            "The index of users' sessions can't be written. The sessions themselves "
+            "are; but who ends all sessions of a user may miss some. %s",
+            text,
         )
 
 
@@ -203,30 +272,53 @@ def _text(answer: Any) -> str:
 
 
 def members(user: str) -> Flow[list[str]]:
-    """Return the ids in this user's index, those that expire first at the front."""
+    """
+    Return the ids in this user's index, those that expire first at the front. One that
+    is touched meanwhile may be missed by who has more than PAGE sessions.
+    """
+    found: list[str] = []
+    while True:
+        page = yield from page_of(user, len(found), PAGE)
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def page_of(user: str, start: int, count: int) -> Flow[list[str]]:
+    """Return so many ids in this user's index, from this rank on."""
+    words: Command = ["ZRANGE", index_of(user), str(start), str(start + count - 1)]
     try:
-        found = yield from twice(["ZRANGE", index_of(user), "0", "-1"])
+        found = yield from twice(words)
     except WrongType:
         raise _strange() from None
     return [member.decode(errors="replace") for member in found]
 
 
-def first_members(user: str, count: int) -> Flow[tuple[int, list[str]]]:
-    """Return how many entries this user's index has, and so many that expire first."""
-    index = index_of(user)
+def size(user: str) -> Flow[int]:
+    """Return how many entries this user's index has."""
     try:
-        size, found = yield from twice(
-            (["ZCARD", index], ["ZRANGE", index, "0", str(count - 1)])
-        )
+        return int((yield from twice(["ZCARD", index_of(user)])))
     except WrongType:
         raise _strange() from None
-    return size, [member.decode(errors="replace") for member in found]
 
 
-def forget(user: str, ids: Sequence[str]) -> Flow[None]:
-    """Remove entries of sessions that are gone, or are not this user's."""
-    if ids:
-        yield from twice(["ZREM", index_of(user), *ids])
+def forget(user: str, stale: Sequence[tuple[str, bytes]]) -> Flow[None]:
+    """
+    Remove entries that were found not to be right: each with the stamp of its session,
+    which is another user's, or with none if there is no such session.
+    """
+    if conf.CLUSTER:
+        # What is another user's could be this one's by now: it may stay until it ends.
+        gone = [id for id, stamp in stale if not stamp]
+        yield from _leave([["ZREM", index_of(user), id] for id in gone])
+        return
+    for chunk in chunks(stale):
+        found: list[str | bytes] = [index_of(user), *(key_of(id) for id, _ in chunk)]
+        words: list[str | bytes] = [word for pair in chunk for word in pair]
+        try:
+            yield from one(Evaluation(FORGET, found, words))
+        except (SessionStoreUnavailable, WrongType) as error:
+            note([error])
 
 
 def entering(entries: Sequence[Entry]) -> list[Evaluation]:
@@ -249,24 +341,32 @@ def enter(entries: Sequence[Entry]) -> Flow[None]:
 
 def tidy(users: Sequence[str]) -> Flow[None]:
     """Remove the entries of sessions that are gone from the indexes of these users."""
-    ranges: list[Command] = [["ZRANGE", index_of(u), "0", "-1"] for u in users]
-    found = yield from looked(tuple(ranges))
-    entries = [
-        (user, str(id, errors="replace"))
-        for user, ids in zip(users, found, strict=True)
-        if isinstance(ids, list)
-        for id in ids
-    ]
-    for chunk in chunks(entries):
+    last = str(PAGE - 1)
+    firsts: list[Command] = [["ZRANGE", index_of(user), "0", last] for user in users]
+    pages = yield from looked(tuple(firsts))
+    for user, page in zip(users, pages, strict=True):
+        if not isinstance(page, list):
+            continue  # Another application's.
+        found = [member.decode(errors="replace") for member in page]
+        if len(page) == PAGE:
+            found = yield from members(user)
+        # What is no id is not ours either.
+        yield from _tidied(user, [id for id in found if keys.stored_id("", id)])
+
+
+def _tidied(user: str, ids: Sequence[str]) -> Flow[None]:
+    for chunk in chunks(ids):
         stale = chunk
-        # Twice, because in a cluster an entry may be made before its session is stored.
+        # Twice, because a reply may have been another's.
         for _ in range(2):
             if not stale:
                 break
-            there = yield from looked(tuple(["EXISTS", key_of(i)] for _, i in stale))
-            stale = [pair for pair, n in zip(stale, there, strict=True) if not n]
-        if stale:
-            yield from twice(tuple(["ZREM", index_of(user), id] for user, id in stale))
+            there = yield from looked(tuple(["EXISTS", key_of(id)] for id in stale))
+            stale = [id for id, count in zip(stale, there, strict=True) if not count]
+        yield from forget(user, [(id, b"") for id in stale])
+
+
+# A limit of sessions.
 
 
 def end_surplus(
@@ -274,20 +374,40 @@ def end_surplus(
 ) -> Flow[list[str]]:
     """
     End sessions of this user, each given with its stamp, in this order, until the index
-    has no more than ``most`` entries; return the ids of those that were ended.
+    has no more than ``most`` entries; return the ids of those that were ended. Not in a
+    cluster.
     """
-    found = [] if conf.CLUSTER else [key_of(entry.id) for entry, _ in candidates]
-    words = [word for entry, stamp in candidates for word in (entry.id, stamp)]
-    limiting = Evaluation(LIMIT, [index_of(user), *found], [str(most), *words])
-    ended = [id.decode() for id in (yield from one(limiting))]
-    if conf.CLUSTER and ended:
-        try:
-            yield from twice(tuple(["UNLINK", key_of(id)] for id in ended))
-        except SessionStoreUnavailable:
-            # They may live, and then have to be found.
-            yield from enter([entry for entry, _ in candidates if entry.id in ended])
-            raise
-    return ended
+    found: list[str | bytes] = [index_of(user)]
+    found += [key_of(entry.id) for entry, _ in candidates]
+    words: list[str | bytes] = [str(most)]
+    for entry, stamp in candidates:
+        words += [entry.id, stamp, str(entry.lifetime + 1000)]
+    return [id.decode() for id in (yield from one(Evaluation(LIMIT, found, words)))]
+
+
+def begin_turn(user: str) -> Flow[bool]:
+    """
+    Wait until no other login of this user ends sessions. Return False if that takes too
+    long. In a cluster, where no script can do all of it.
+    """
+    for _ in range(TURNS):
+        words: Command = ["SET", _turn_of(user), "", "NX", "PX", str(TURN)]
+        if (yield words) is not None:
+            return True
+        yield random.uniform(0, TURN_PAUSE)  # noqa: S311
+    return False
+
+
+def end_turn(user: str) -> Flow[None]:
+    """Let the next one. If that is never said, TURN is over some time."""
+    try:
+        yield ["UNLINK", _turn_of(user)]
+    except SessionStoreUnavailable as error:
+        note([error])
+
+
+def _turn_of(user: str) -> bytes:
+    return keys.turn_key(conf.PREFIX, user)
 
 
 def _strange() -> SessionStoreUnavailable:

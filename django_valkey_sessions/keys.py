@@ -12,6 +12,8 @@ import re
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _INDEX = "user:"
+_SPECIAL = re.compile(rb"[^0-9A-Za-z@._~+-]")
+_QUOTED = re.compile(rb"%([0-9a-f]{2})")
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
@@ -59,14 +61,31 @@ def stored_id(prefix: str, key: str) -> str | None:
 
 def index_key(prefix: str, user: str) -> bytes:
     """Return the key under which Valkey holds the index of this user's sessions."""
-    # No id begins with "user:". What a site uses as ids need not be well-formed text.
-    return f"{prefix}{_INDEX}{user}".encode("utf-8", "surrogatepass")
+    # No id begins with "user:". Quoted, because what a site uses as ids need not be
+    # well-formed text; and so that a colon tells the indexes of another site apart,
+    # whose prefix begins as this one's indexes do.
+    name = user.encode("utf-8", "surrogatepass")
+    quoted = _SPECIAL.sub(lambda found: b"%%%02x" % found[0][0], name)
+    return f"{prefix}{_INDEX}".encode() + quoted
+
+
+def turn_key(prefix: str, user: str) -> bytes:
+    """Return the key that says that a login of this user is ending other sessions."""
+    return prefix.encode() + b"turn:" + index_key("", user)
 
 
 def indexed_user(prefix: str, key: str) -> str | None:
     """Return the user whose index Valkey holds under this key; None if it is none."""
     start = prefix + _INDEX
-    return key[len(start) :] if key.startswith(start) else None
+    if not key.startswith(start):
+        return None
+    quoted = key[len(start) :].encode()
+    name = _QUOTED.sub(lambda found: bytes.fromhex(found[1].decode()), quoted)
+    try:
+        user = name.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return user if index_key(prefix, user).decode() == key else None
 
 
 def match_pattern(prefix: str) -> str:

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.cache.backends.base import InvalidCacheKey
 from django.core.exceptions import SuspiciousOperation
+from django.db import router
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -176,7 +177,9 @@ class Tables(Engine):
     @property
     def _rows(self) -> Any:
         store: Any = self.store
-        return store.get_model_class().objects.all()
+        model = store.get_model_class()
+        # A replica may be late to know of a login or a logout.
+        return model.objects.using(router.db_for_write(model))
 
 
 class Files(Engine):
@@ -252,7 +255,7 @@ class Caches(Engine):
         return (key.decode(errors="replace").removeprefix(head) for key in found)
 
 
-def engine(store: type[SessionBase]) -> Engine:
+def engine_of(store: type[SessionBase]) -> Engine:
     """Return the engine with this SessionStore."""
     from django.contrib.sessions.backends import cache, cached_db, db, file
 
@@ -273,7 +276,7 @@ def engine(store: type[SessionBase]) -> Engine:
 def in_use() -> Engine | None:
     """Return the engine that the settings name as the previous one; None if none."""
     store = conf.PREVIOUS_ENGINE
-    return None if store is None else engine(store)
+    return None if store is None else engine_of(store)
 
 
 def reading(engine: Engine, session_key: str) -> Call:

@@ -30,8 +30,8 @@ class Script(str):
 
 
 #: Replace the session at KEYS[1] by a value, which expires after px milliseconds (none:
-#: never; 0 or less: the session is removed), if its stamp is the expected one (none: in
-#: any case).
+#: never; KEEPTTL: when it would have; 0 or less: the session is removed), if its stamp
+#: is the expected one (none: in any case).
 #:
 #: The answer is nothing if there is no such session; the stored value if its stamp is
 #: another one; else the stamp of the new value, so that a reply that GLIDE has mixed up
@@ -42,6 +42,8 @@ if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return gone() end
 if expected ~= '' and stamp ~= expected then return redis.call('GET', KEYS[1]) end
 if px == '' then
   redis.call('SET', KEYS[1], value)
+elseif px == 'KEEPTTL' then
+  redis.call('SET', KEYS[1], value, 'KEEPTTL')
 elseif tonumber(px) > 0 then
   redis.call('SET', KEYS[1], value, 'PX', px)
 else
@@ -108,28 +110,61 @@ if not reply then return false end
 return {{reply, follow(2, reply ~= 0)}}
 """)
 
+#: Let the session at KEYS[1] live for px milliseconds from now if it has the expected
+#: stamp (none: in any case). The answer is 1; 0 if there is no such session; 2 if it
+#: has another stamp: who has saved it since has renewed it, and knows whose it is.
+_TOUCH = """
+local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
+if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return touched(0) end
+if expected ~= '' and stamp ~= expected then return touched(2) end
+return touched(redis.call('PEXPIRE', KEYS[1], px))
+"""
+
+TOUCH = Script(f"""
+local expected, px = ARGV[1], ARGV[2]
+local function touched(reply) return reply end
+{_TOUCH}""")
+
+TOUCH_AND_FOLLOW = Script(f"""{_FOLLOW}
+local expected, px = ARGV[4], ARGV[5]
+local function touched(reply)
+  if reply == 2 then return {{2, ''}} end
+  return {{reply, follow(2, reply == 1)}}
+end
+{_TOUCH}""")
+
 #: Only the index, on the node of a cluster that has it.
 FOLLOW = Script(f"{_FOLLOW}return follow(1, true)")
 
-#: End sessions of the user whose index is KEYS[1], in the order in which they are given
-#: from ARGV[2] on, each by its id and its stamp, until no more than ARGV[1] are left in
-#: the index. One that has changed since it was judged stays. The answer are the ids.
-#:
-#: In a cluster the sessions are elsewhere, and only leave the index: no two logins get
-#: the same of them to end.
+#: End the sessions from KEYS[2] on, in this order, until no more than ARGV[1] are left
+#: in the index KEYS[1]. Of each ARGV has its id, its stamp, and for how many
+#: milliseconds it lived at most when it was judged: one that was saved or touched since
+#: then stays. The answer are the ids of those that were ended.
 LIMIT = Script("""
 local ended = {}
-for n = 2, #ARGV, 2 do
+for n = 2, #KEYS do
   if redis.call('ZCARD', KEYS[1]) <= tonumber(ARGV[1]) then break end
-  local session = KEYS[n / 2 + 1]
-  if not session or redis.call('GETRANGE', session, 6, 17) == ARGV[n + 1] then
-    if redis.call('ZREM', KEYS[1], ARGV[n]) == 1 then
-      if session then redis.call('UNLINK', session) end
-      table.insert(ended, ARGV[n])
-    end
+  local id, stamp, lived = ARGV[3 * n - 4], ARGV[3 * n - 3], tonumber(ARGV[3 * n - 2])
+  local same = redis.call('GETRANGE', KEYS[n], 6, 17) == stamp
+  if same and redis.call('PTTL', KEYS[n]) <= lived then
+    redis.call('UNLINK', KEYS[n])
+    redis.call('ZREM', KEYS[1], id)
+    table.insert(ended, id)
   end
 end
 return ended
+""")
+
+#: Remove entries from the index KEYS[1]: ARGV has the ids, each followed by the stamp
+#: that its session, from KEYS[2] on, had when it was judged; empty: there was none.
+#: Where that is another one by now, the entry may be right.
+FORGET = Script("""
+for n = 2, #KEYS do
+  local id, stamp = ARGV[2 * n - 3], ARGV[2 * n - 2]
+  if redis.call('GETRANGE', KEYS[n], 6, 17) == stamp then
+    redis.call('ZREM', KEYS[1], id)
+  end
+end
 """)
 
 #: Store ARGV[1], a session of the previous engine, at KEYS[1], to expire after ARGV[2]

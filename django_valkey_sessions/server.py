@@ -129,6 +129,8 @@ def _refusals() -> Flow[dict[str, Exception]]:
     probes = _of_sessions(name)
     if conf.USER_INDEX:
         probes += _of_indexes(f"{name}:index")
+    if conf.REPLICAS_ACK:
+        probes += (["WAIT", "0", "1"],)
     replies = yield probes
     return {
         str(command[0]): reply

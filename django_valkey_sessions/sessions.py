@@ -10,21 +10,21 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from logging import getLogger
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
+from django.utils import timezone
 
 from . import client, codec, devices, index, keys
 from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
 from .devices import Device
-from .exceptions import SessionConflict, SessionStoreUnavailable
+from .exceptions import ConnectionLost, SessionConflict, SessionStoreUnavailable
 from .flow import Command, Flow, arun, run
 from .index import Entry
-from .scripts import again, chunks, key_of, looked
+from .scripts import chunks, key_of, looked, raise_first
 from .signals import announce, session_ended
 
 logger = getLogger("django_valkey_sessions")
@@ -34,8 +34,9 @@ ROUNDS = 5
 #: How often the sessions of a user are ended who keeps getting new ones.
 REVOCATIONS = 20
 #: How many of a user's sessions a login looks at when there are too many. They have to
-#: be read; if there are still more, the next logins end those.
-SURPLUS = 100
+#: be read; if there are still more, the next logins end those. Of those that can't be
+#: read it looks at so many times as many.
+SURPLUS, PAGES = 100, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,9 @@ class SessionInfo:
         lifetime = session.idle_lifetime()
         if self.expires is None or lifetime is None:
             return self.created
-        return max(self.created, self.expires - lifetime)
+        renewed = self.expires - lifetime
+        # A host whose clock was ahead has created it later than now.
+        return max(self.created, renewed) if self.created < timezone.now() else renewed
 
 
 #: Decides about a session.
@@ -222,11 +225,13 @@ def reindex() -> int:
     switched on, or the index was lost; return how many these were. Looks at every key
     of the server, which is nothing for requests.
     """
+    _check_index()
     return sum(run(_entered(infos), client.execute) for infos in _pages())
 
 
 async def areindex() -> int:
     """See reindex()."""
+    _check_index()
     total = 0
     async for infos in _apages():
         total += await arun(_entered(infos), client.aexecute)
@@ -242,10 +247,10 @@ def _get(id: str) -> Flow[SessionInfo | None]:
 
 
 def _revoke(id: str) -> Flow[bool]:
-    # Whose it is, for the index; there may be something that can't be read.
-    found = yield from _read([id])
-    user = found[0].user_id if found else None
-    (done,) = yield from _removed([(id, user)], "revoked")
+    found = yield from _read_all([id])  # Whose it is, for the index.
+    if not found:
+        return False
+    (done,) = yield from _removed([(id, found[0].user_id)], "revoked")
     return done
 
 
@@ -281,62 +286,101 @@ def _end(ids: Sequence[str], where: Where) -> Flow[int]:
         chosen = [info for info in (yield from _read(ids)) if where(info)]
         if not chosen:
             break
-        heads = [info._blob[: codec.HEAD_SIZE] for info in chosen]
-        removals = [
-            swap_out(info.id, head, info.user_id)
-            for info, head in zip(chosen, heads, strict=True)
-        ]
-        replies = yield from again(partial(index.all_written, removals))
-        changed = []
-        for info, head, reply in zip(chosen, heads, replies, strict=True):
-            if reply == codec.stamp_of(head):
-                ended += 1
-                yield from _announce(info.id, info.user_id, "revoked")
-            elif reply is not None:
-                changed.append(info.id)  # Somebody may have logged in with it.
-        ids = changed
+        outcomes = yield from _swapped_out(chosen, "revoked")
+        ended += sum(outcome is True for outcome in outcomes)
+        # Changed since it was judged: somebody may have logged in with it.
+        pairs = zip(chosen, outcomes, strict=True)
+        ids = [info.id for info, outcome in pairs if outcome is False]
         if not ids:
             break
     return ended
 
 
+def _swapped_out(infos: Sequence[SessionInfo], reason: str) -> Flow[list[bool | None]]:
+    """
+    End these sessions as they were seen. Return for each True if that was done, False
+    if it has changed since, and None if it was gone.
+    """
+    heads = [info._blob[: codec.HEAD_SIZE] for info in infos]
+    removals = [
+        swap_out(info.id, head, info.user_id)
+        for info, head in zip(infos, heads, strict=True)
+    ]
+    replies, was_lost = yield from _done(removals)
+    outcomes: list[bool | None] = []
+    for info, head, reply in zip(infos, heads, replies, strict=True):
+        done = reply == codec.stamp_of(head) or (was_lost and reply is None)
+        if done:
+            yield from _announce(info.id, info.user_id, reason)
+        outcomes.append(True if done else None if reply is None else False)
+    raise_first(replies)
+    return outcomes
+
+
 def _removed(pairs: Sequence[tuple[str, str | None]], reason: str) -> Flow[list[bool]]:
-    """End sessions, each given by its id and its user; return which were there."""
+    """
+    End sessions that were there a moment ago, each given by its id and its user. Return
+    which were still there.
+    """
     removals = [index.removal(id, user) for id, user in pairs]
-    replies = yield from again(partial(index.all_written, removals))
+    replies, was_lost = yield from _done(removals)
+    outcomes = []
     for (id, user), reply in zip(pairs, replies, strict=True):
-        if reply:
+        failed = isinstance(reply, Exception)
+        outcomes.append(not failed and bool(reply or was_lost))
+        if outcomes[-1]:
             yield from _announce(id, user, reason)
-    return [bool(reply) for reply in replies]
+    raise_first(replies)
+    return outcomes
+
+
+def _done(removals: Sequence[index.Write]) -> Flow[tuple[list[Any], bool]]:
+    """
+    Do these removals. Return the replies, and True if those to a first try were lost:
+    then what is gone may have been removed by it.
+    """
+    try:
+        return (yield from index.all_written(removals)), False
+    except ConnectionLost:
+        return (yield from index.all_written(removals)), True
 
 
 def _announce(id: str, user: str | None, reason: str) -> Flow[None]:
     return announce(session_ended, SessionStore, id=id, user_id=user, reason=reason)
 
 
+# The sessions of a user.
+
+
 def _for_user(user: str) -> Flow[list[SessionInfo]]:
     found: list[SessionInfo] = []
     for ids in chunks((yield from index.members(user))):
         found += yield from _look(user, ids)
-    readable = [info for info in found if info.created is not None]
-    return sorted(readable, key=_last_used, reverse=True)
+    shown = [info for info in found if info.created is not None and _is_alive(info)]
+    return sorted(shown, key=_last_used, reverse=True)
 
 
 def _revoke_user(user: str, keep: str | None) -> Flow[int]:
     total = 0
     # Until there are none: a session whose key is changed meanwhile is seen by none of
     # the looks but the next one.
+    before: list[str] = []
     for _ in range(REVOCATIONS):
         members = yield from index.members(user)
         others = [id for id in members if id != keep]
-        if not others:
-            return total
+        seen = 0
         for ids in chunks(others):
-            # Also what can't be read here: that may be otherwise elsewhere.
+            # Also what can't be read here, or has expired by the clock or the settings
+            # of this host: that may be otherwise elsewhere.
             found = yield from _look(user, ids)
-            pairs = [(info.id, user) for info in found]
-            if pairs:
+            seen += len(found)
+            if found:
+                pairs = [(info.id, user) for info in found]
                 total += sum((yield from _removed(pairs, "revoked")))
+        # Some entries may not be removed, and lead nowhere.
+        if not others or (not seen and others == before):
+            return total
+        before = others
     raise SessionConflict(
         f"The user had new sessions each of the {REVOCATIONS} times that all of them "
         "were ended. Who logs in all the time?"
@@ -349,17 +393,20 @@ def _look(user: str, ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     be said not to be. Remove the entries of the others.
     """
     found: list[SessionInfo] = []
-    # Twice, because in a cluster an entry may be made before its session is stored.
+    stale: dict[str, bytes] = {}
+    # Twice, because a reply may have been another's.
     for _ in range(2):
-        infos = yield from _read(ids)
-        found += [
-            info for info in infos if info.created is None or info.user_id == user
-        ]
-        known = {info.id for info in found}
-        ids = [id for id in ids if id not in known]
-        if not ids:
+        stale = dict.fromkeys(ids, b"")
+        for info in (yield from _read_all(ids)):
+            if info.created is None or info.user_id == user:
+                found.append(info)
+                del stale[info.id]
+            else:
+                stale[info.id] = codec.stamp_of(info._blob)
+        if not stale:
             return found
-    yield from index.forget(user, ids)
+        ids = list(stale)
+    yield from index.forget(user, list(stale.items()))
     return found
 
 
@@ -372,22 +419,53 @@ def end_surplus(user: str, most: int, keep: str) -> Flow[None]:
     stored already, and not undone.
     """
     try:
-        size, ids = yield from index.first_members(user, most + SURPLUS)
-        if size <= most:
+        if (yield from index.size(user)) <= most:
             return
-        found = yield from _look(user, [id for id in ids if id != keep])
-        readable = [info for info in found if info.created is not None]
-        # What can't be read is nobody's login here, and does not count.
-        most += len(found) - len(readable)
-        surplus = sorted(readable, key=_last_used)[: max(0, size - most)]
-        candidates = [(_entry(info), codec.stamp_of(info._blob)) for info in surplus]
-        ended = yield from index.end_surplus(user, most, candidates)
+        if not conf.CLUSTER:
+            yield from _end_surplus(user, most, keep)
+        elif (yield from index.begin_turn(user)):
+            yield from _end_surplus(user, most, keep)
+            yield from index.end_turn(user)
     except SessionStoreUnavailable as error:
         logger.warning("Surplus sessions of a user could not be ended: %s", error)
+
+
+def _end_surplus(user: str, most: int, keep: str) -> Flow[None]:
+    surplus, ignored = yield from _surplus(user, most, keep)
+    if not surplus:
         return
+    if conf.CLUSTER:
+        yield from _swapped_out(surplus, "limit")
+        return
+    candidates = [(_entry(info), codec.stamp_of(info._blob)) for info in surplus]
+    ended = yield from index.end_surplus(user, most + ignored, candidates)
     for info in surplus:
         if info.id in ended:
             yield from _announce(info.id, user, "limit")
+
+
+def _surplus(user: str, most: int, keep: str) -> Flow[tuple[list[SessionInfo], int]]:
+    """
+    Return the sessions to end, the longest unused first, and how many there are that do
+    not count, because they can't be read: nobody is logged in with them here.
+    """
+    readable: list[SessionInfo] = []
+    ignored = seen = 0
+    while len(readable) + 1 < SURPLUS and seen < SURPLUS * PAGES:
+        ids = yield from index.page_of(user, seen, SURPLUS)
+        found = yield from _look(user, [id for id in ids if id != keep])
+        readable += [info for info in found if info.created is not None]
+        ignored += sum(info.created is None for info in found)
+        seen += len(ids)
+        if len(ids) < SURPLUS:
+            break
+    size = yield from index.size(user)
+    excess = size - ignored - most
+    if seen < size:
+        # Among those that expire later, which are not looked at, may be others that
+        # were not used for longer.
+        excess = min(excess, max(1, len(readable) // 2))
+    return sorted(readable, key=_last_used)[: max(0, excess)], ignored
 
 
 def _entered(infos: Sequence[SessionInfo]) -> Flow[int]:
@@ -405,6 +483,11 @@ def _entry(info: SessionInfo) -> Entry:
 
 def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     """Return what is known of those of the sessions that are there and alive."""
+    return [info for info in (yield from _read_all(ids)) if _is_alive(info)]
+
+
+def _read_all(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
+    """The same, also of those that have expired and are still there."""
     commands: list[Command] = []
     for id in ids:
         commands += [["GET", key_of(id)], ["PTTL", key_of(id)]]
@@ -429,8 +512,6 @@ def _info(id: str, blob: Any, left: Any, serializer: Any) -> SessionInfo | None:
         ends.append(envelope.expires / 1000)
     if conf.MAX_LIFETIME is not None:
         ends.append(envelope.created + conf.MAX_LIFETIME)
-    if ends and min(ends) <= now:
-        return None
     created = _moment([envelope.created])
     return SessionInfo(id, user_of(data), created, _moment(ends), len(blob), blob)
 
@@ -443,12 +524,25 @@ def _moment(seconds: list[float]) -> datetime | None:
     return datetime.fromtimestamp(min(*seconds, time.time() + LONGEST), UTC)
 
 
+def _is_alive(info: SessionInfo) -> bool:
+    return info.expires is None or info.created is None or info.expires > timezone.now()
+
+
 def _last_used(info: SessionInfo) -> datetime:
-    return info.last_active or info.created or datetime.min.replace(tzinfo=UTC)
+    try:
+        used = info.last_active
+    except Exception:  # Of a callable TTL, which was not made for this session.
+        used = info.created
+    return used or datetime.min.replace(tzinfo=UTC)
 
 
 def _user_id(user: Any) -> str:
     """Return the user's id as django.contrib.auth keeps it in sessions."""
+    _check_index()
+    return str(user._meta.pk.value_to_string(user) if hasattr(user, "_meta") else user)
+
+
+def _check_index() -> None:
     if not conf.USER_INDEX:
         raise BadSetting(
             "E028",
@@ -456,7 +550,6 @@ def _user_id(user: Any) -> str:
             "a user has.",
             "Remove it; or go through all sessions, with iterate() or clear().",
         )
-    return str(user._meta.pk.value_to_string(user) if hasattr(user, "_meta") else user)
 
 
 def _kept(keep: str | SessionBase | None) -> str | None:

@@ -19,6 +19,9 @@ The sender is the engine's SessionStore. What a receiver raises is logged by Dja
 does not reach the session. Receivers may be async.
 """
 
+import asyncio
+from functools import partial
+from threading import Thread
 from typing import Any
 
 from django.dispatch import Signal
@@ -34,6 +37,19 @@ def announce(signal: Signal, sender: Any, **facts: Any) -> Flow[None]:
     """Send a signal on the surface that drives the flow."""
     if signal.has_listeners(sender):
         yield Call(
-            lambda: signal.send_robust(sender, **facts),
+            lambda: _send(signal, sender, facts),
             lambda: signal.asend_robust(sender, **facts),
         )
+
+
+def _send(signal: Signal, sender: Any, facts: dict[str, Any]) -> None:
+    send = partial(signal.send_robust, sender, **facts)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        send()
+        return
+    # Used blocking in an event loop, where Django can't wait for async receivers.
+    thread = Thread(target=send)
+    thread.start()
+    thread.join()

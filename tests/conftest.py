@@ -7,9 +7,11 @@ import asyncio
 import contextvars
 import io
 import os
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +117,15 @@ def own_engine(settings: Any, own_server: servers.Server) -> servers.Server:
     return own_server
 
 
+@pytest.fixture
+def stock_middleware(settings: Any) -> None:
+    """Django's SessionMiddleware in the place of ours."""
+    settings.MIDDLEWARE = [
+        name.replace("django_valkey_sessions.", "django.contrib.sessions.")
+        for name in settings.MIDDLEWARE
+    ]
+
+
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Call a session's method by its blocking name, on either surface."""
@@ -213,6 +224,28 @@ def clustered(
     for node in cluster[:3]:
         with node.connect() as connection:
             connection.flushall()
+
+
+@pytest.fixture(scope="session")
+def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site whose database has the user demo."""
+    folder = tmp_path_factory.mktemp("site")
+    create = (
+        "import django; django.setup();"
+        "from django.contrib.auth.models import User;"
+        "User.objects.create_superuser('demo', password='demo')"
+    )
+    for command in (
+        ["manage.py", "migrate", "--verbosity", "0"],
+        ["-c", create],
+    ):
+        subprocess.run(
+            [sys.executable, *command],
+            cwd=servers.ROOT / "testproject",
+            env=servers.site_environment(folder),
+            check=True,
+        )
+    return folder
 
 
 @pytest.fixture(params=["server", "cluster"])

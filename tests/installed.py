@@ -59,6 +59,7 @@ def main(dist: Path) -> None:
             *("py.typed", "dictionaries/1.zdict", "LICENSE"),
             *("locale/de/LC_MESSAGES/django.mo", "locale/en/LC_MESSAGES/django.mo"),
             "templates/django_valkey_sessions/session_list.html",
+            "templates/django_valkey_sessions/unavailable.html",
         ):
             assert name in files, f"{name} is not in the wheel:\n{files}"
         for name in ("tests", "testproject", "benchmarks"):

@@ -18,6 +18,7 @@ class Proxy:
         self.target = port
         self.context = context
         self.on_reply: Reply | None = None
+        self.forgotten: set[socket.socket] = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.sockets: list[socket.socket] = []
@@ -43,9 +44,12 @@ class Proxy:
         threading.Thread(
             target=self._pump, args=[near, far, far.sendall], daemon=True
         ).start()
-        self._pump(far, near, lambda data: self._reply(data, near.sendall))
+        self._pump(far, near, lambda data: self._reply(data, near))
 
-    def _reply(self, data: bytes, send: Callable[[bytes], Any]) -> None:
+    def _reply(self, data: bytes, near: socket.socket) -> None:
+        send = near.sendall
+        if near in self.forgotten:
+            return
         if self.on_reply is None:
             send(data)
         else:
@@ -68,6 +72,10 @@ class Proxy:
         for end in self.sockets:
             _cut(end)
         self.sockets.clear()
+
+    def forget(self) -> None:
+        """Let the connections there are hang, as something on the way may do it."""
+        self.forgotten.update(self.sockets)
 
     def close(self) -> None:
         self.listener.close()

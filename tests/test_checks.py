@@ -68,6 +68,10 @@ def ids(messages):
 # Each id, and settings that deserve it and no other: VALKEY_SESSIONS, and Django's.
 
 EVERY_REQUEST = {"SESSION_SAVE_EVERY_REQUEST": True}
+OURS = "django_valkey_sessions.middleware.SessionMiddleware"
+DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+STOCK = {"MIDDLEWARE": [DJANGOS, AUTHENTICATION]}
 
 DESERVED = [
     ("E001", ["PREFIX"], {}),
@@ -126,7 +130,13 @@ DESERVED = [
     ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "s{:"}, {}),
     ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "s}:"}, {}),
     ("E034", {"PREVIOUS_ENGINE": DB, "CLUSTER": True, "PREFIX": "{}:"}, {}),
+    ("E037", {"PASSIVE_PATHS": "/poll/"}, {}),
+    ("E037", {"PASSIVE_PATHS": ["poll/"]}, {}),
+    ("E026", {"CLUSTER": True, "LOCATION": "sentinel://127.0.0.1/main"}, {}),
+    ("E027", {"REPLICAS_ACK": -1}, {}),
+    ("E027", {"REPLICAS_ACK": 1, "CLUSTER": True}, {}),
     ("W001", {"LOCATION": "valkey://cache.example"}, {}),
+    ("W001", {"LOCATION": "sentinel://127.0.0.1,cache.example/main"}, {}),
     ("W001", {"LOCATION": "valkey://10.0.0.1"}, {}),
     ("W001", {"LOCATION": "valkey://[2001:db8::1]"}, {}),
     ("W001", {"LOCATION": ["valkey://127.0.0.1", "valkey://b"]}, {}),
@@ -139,12 +149,16 @@ DESERVED = [
     ("W005", {"TTL": FORTNIGHT + 1}, {}),
     ("W005", {"TTL": timedelta(days=30)}, EVERY_REQUEST),
     ("W006", {"TTL": 3600, "MAX_LIFETIME": 1800}, EVERY_REQUEST),
-    ("W013", {"RECORD_DEVICE": True}, {"SESSION_ENGINE": DB}),
-    ("W007", {"TTL": 3600}, {}),
-    ("W007", {"TTL": 3600}, {"SESSION_EXPIRE_AT_BROWSER_CLOSE": True}),
+    ("W007", {"TTL": 3600}, STOCK),
+    ("W007", {"TTL": 3600}, {**STOCK, "SESSION_EXPIRE_AT_BROWSER_CLOSE": True}),
+    ("W007", {"TTL": 3600, "TOUCH": False}, {}),
     ("W008", {"TOUCH": False}, EVERY_REQUEST),
     ("W009", {"CLUSTER": True, "PREFIX": "{s}:"}, {}),
+    ("W013", {"RECORD_DEVICE": True}, {"SESSION_ENGINE": DB}),
     ("W009", {"CLUSTER": True, "PREFIX": "a{b}c{d}"}, {}),
+    ("W012", {}, {"MIDDLEWARE": [OURS, DJANGOS]}),
+    ("W012", {}, {"MIDDLEWARE": [OURS, OURS]}),
+    ("W012", {}, {"MIDDLEWARE": [AUTHENTICATION, OURS]}),
 ]
 
 
@@ -186,6 +200,19 @@ FINE = [
     ({"TTL": FORTNIGHT}, {}),
     ({"TTL": FORTNIGHT + 1}, {"SESSION_EXPIRE_AT_BROWSER_CLOSE": True}),
     ({"TTL": 3600}, EVERY_REQUEST),
+    ({"TTL": 3600}, {"MIDDLEWARE": [OURS, AUTHENTICATION]}),
+    ({}, STOCK),
+    ({}, {"MIDDLEWARE": []}),
+    (
+        {},
+        {
+            "MIDDLEWARE": [
+                AUTHENTICATION,
+                "a.missing.one",
+                "testproject.middleware.Cost",
+            ]
+        },
+    ),
     ({"TTL": 3600, "MAX_LIFETIME": 3600}, EVERY_REQUEST),
     ({"TTL": lambda session: 3600, "MAX_LIFETIME": 1}, {}),
     ({"TTL": lambda session: 3600, "TOUCH_INTERVAL": 7200}, {}),
@@ -342,8 +369,8 @@ def test_manage_check_runs_the_checks(settings):
 
 
 def test_manage_check_shows_warnings(settings):
-    settings.VALKEY_SESSIONS = {"TTL": 3600}
-    assert "valkey_sessions.W007" in checked()
+    settings.VALKEY_SESSIONS = {"TOUCH_INTERVAL": 60, "TOUCH": False}
+    assert "valkey_sessions.W003" in checked()
 
 
 @pytest.mark.parametrize(

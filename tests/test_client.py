@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import logging
 import os
 import subprocess
 import sys
@@ -17,13 +18,18 @@ import pytest
 import trustme
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import path
 
 from django_valkey_sessions import client
-from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.backend import SessionStore, key_of
 from django_valkey_sessions.exceptions import (
     ReplyLost,
     SessionStoreUnavailable,
 )
+from django_valkey_sessions.keys import session_id
 
 from . import servers
 from .proxies import Proxy
@@ -164,6 +170,21 @@ def test_a_refused_password_is_said_and_not_shown(guarded, location, who):
     assert "wr0ng" not in str(caught.value)
 
 
+def test_a_password_that_was_changed_is_said_soon(guarded, location):
+    location(f"valkey://:default's@127.0.0.1:{guarded.port}")
+    key = new_session(a=1).session_key
+    with guarded.connect(password="default's") as valkey:
+        valkey.config_set("requirepass", "another")
+        valkey.client_kill_filter(_type="normal", skipme=True)
+
+    def cause():
+        with contextlib.suppress(ReplyLost):
+            SessionStore(key).load()
+
+    with pytest.raises(SessionStoreUnavailable, match="refuses the user or password"):
+        servers.wait_until(cause, timeout=10)
+
+
 @pytest.fixture
 def tls(own_server, tmp_path):
     """A TLS front before the server, whose binary has no TLS of its own."""
@@ -283,6 +304,57 @@ def test_those_who_come_next_during_an_outage_do_not_wait(own_engine):
     assert time.monotonic() - started < 0.5
 
 
+def all_at_once(threads, act):
+    """Have so many threads act at the same time; return what comes of it."""
+    barrier = threading.Barrier(threads)
+
+    def attempt(number):
+        barrier.wait(10)
+        try:
+            return act(number)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(attempt, range(threads)))
+
+
+@pytest.mark.parametrize("connected", [False, True])
+@pytest.mark.parametrize("end", ["kill", "pause"])
+def test_many_who_meet_an_outage_at_once_do_not_wait_in_a_row(
+    own_engine, end, connected
+):
+    key = new_session(a=1).session_key
+    if not connected:
+        client.close()
+    getattr(own_engine, end)()
+    started = time.monotonic()
+    outcomes = all_at_once(16, lambda number: SessionStore(key).load())
+    assert time.monotonic() - started < 1.5  # One after the other it takes 5 and 8.
+    assert all(isinstance(one, SessionStoreUnavailable) for one in outcomes)
+    assert all(f"127.0.0.1:{own_engine.port}" in str(one) for one in outcomes)
+
+
+def test_an_outage_and_its_end_are_logged_once(own_engine, caplog):
+    caplog.set_level(logging.INFO, "django_valkey_sessions")
+    key = new_session(a=1).session_key
+
+    def load(number):
+        with contextlib.suppress(SessionStoreUnavailable):
+            return SessionStore(key).load()
+
+    own_engine.kill()
+    servers.wait_until(lambda: all_at_once(8, load) and caplog.messages)
+    all_at_once(8, load)
+    own_engine.start()
+    servers.wait_until(lambda: all_at_once(8, load) and len(caplog.messages) > 1)
+    lost, back = caplog.messages
+    where = f"Valkey at 127.0.0.1:{own_engine.port}"
+    assert lost.startswith(f"Sessions can't be reached. {where} ")
+    assert back.startswith(f"Sessions can be reached again: {where} answers, after ")
+    assert key not in caplog.text
+
+
 def test_a_session_survives_the_end_of_the_server(own_engine, call):
     session = new_session(a=1)
     own_engine.kill()
@@ -377,6 +449,27 @@ def test_a_forgotten_script_is_sent_again(own_engine, call):
     assert SessionStore(session.session_key)["a"] == 2
 
 
+def test_replicas_confirm_what_is_saved(own_engine, settings, call, caplog):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "REPLICAS_ACK": 1}
+    replica = servers.replica(own_engine)
+    try:
+        key = new_session(a=1).session_key
+        replica.pause()
+        session = SessionStore(key)
+        call(session, "update", {"b": 2})
+        call(session, "save")
+        assert call(SessionStore(key), "load") == {"a": 1, "b": 2}
+        assert "0 of 1 replicas have confirmed them" in caplog.text
+        replica.resume()
+        caplog.clear()
+        servers.wait_until(lambda: call(session, "cycle_key") or caplog.messages)
+        assert caplog.messages == ["Changes are confirmed by 1 replicas again."]
+        with replica.connect() as valkey:
+            assert valkey.dbsize() == 1
+    finally:
+        replica.close()
+
+
 # Replies that get lost, or lost and found.
 
 
@@ -391,6 +484,77 @@ def proxy(own_server, settings):
     yield relay
     client.close()
     relay.close()
+
+
+def test_a_connection_that_was_forgotten_on_the_way_is_replaced(proxy, call, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+    assert call(SessionStore(key), "load") == {"a": 1}
+    proxy.forget()
+
+    def is_back():
+        with contextlib.suppress(SessionStoreUnavailable):
+            return call(SessionStore(key), "load") == {"a": 1}
+
+    servers.wait_until(is_back, timeout=5)
+
+
+def test_a_client_that_was_replaced_is_closed_later(proxy, own_server, monkeypatch):
+    monkeypatch.setattr(client, "_await_budget", lambda: 0.5)
+    key = new_session(a=1).session_key
+    proxy.forget()
+
+    def is_back():
+        with contextlib.suppress(SessionStoreUnavailable):
+            return SessionStore(key).load() == {"a": 1}
+
+    servers.wait_until(is_back, timeout=5)
+    with own_server.connect() as valkey:
+        assert len(ours(valkey)) == 2
+        servers.wait_until(lambda: is_back() and len(ours(valkey)) == 1)
+
+
+def test_a_client_of_ones_own_is_asked_for_again(proxy, location):
+    import glide_sync
+
+    made = []
+
+    def connect():
+        address = glide_sync.NodeAddress("127.0.0.1", proxy.port)
+        made.append(
+            glide_sync.GlideClient.create(
+                glide_sync.GlideClientConfiguration([address], request_timeout=300)
+            )
+        )
+        return made[-1]
+
+    location(CLIENT=connect)
+    key = new_session(a=1).session_key
+    proxy.forget()
+
+    def is_back():
+        with contextlib.suppress(SessionStoreUnavailable):
+            return SessionStore(key).load() == {"a": 1}
+
+    servers.wait_until(is_back, timeout=5)
+    assert len(made) == 2
+
+
+def test_a_client_of_ones_own_may_be_the_same_again(proxy, location, monkeypatch):
+    import glide_sync
+
+    address = glide_sync.NodeAddress("127.0.0.1", proxy.port)
+    mine = glide_sync.GlideClient.create(
+        glide_sync.GlideClientConfiguration([address], request_timeout=300)
+    )
+    location(CLIENT=lambda: mine)
+    monkeypatch.setattr(client, "_await_budget", lambda: 0.0)
+    key = new_session(a=1).session_key
+    link = client._process().blocking
+    link.remake(mine)
+    assert link.old
+    servers.wait_until(lambda: SessionStore(key).load() and not link.old)
+    assert SessionStore(key).load() == {"a": 1}
 
 
 def cut_the_next_reply(proxy, times=1):
@@ -554,7 +718,8 @@ def test_an_error_of_glide_is_told_as_what_it_means(name, text, meaning):
     import glide_shared.exceptions
 
     ours = client._translated(getattr(glide_shared.exceptions, name)(text))
-    assert type(ours) is SessionStoreUnavailable
+    assert isinstance(ours, SessionStoreUnavailable)
+    assert not isinstance(ours, ReplyLost)
     assert meaning in str(ours)
 
 
@@ -595,7 +760,7 @@ def test_where_threads_can_not_be_seen_what_was_done_before_the_fork_decides(
 ):
     monkeypatch.setattr(client, "TASKS", tmp_path / "not there")
     new_session(a=1)
-    glide = client._process().client
+    glide = client._process().blocking.client
     assert client._watchdog_lives(glide) is True
     monkeypatch.setattr(client, "_inherited", [client._process()])
     assert client._watchdog_lives(glide) is False
@@ -605,9 +770,14 @@ def test_where_threads_can_not_be_seen_what_was_done_before_the_fork_decides(
 
 
 def run_script(script, at_a_word=None, **environment):
+    """Run a script in a process of its own; return the words that it prints."""
+    return execute_script(script, at_a_word, **environment)[0].split()
+
+
+def execute_script(script, at_a_word=None, **environment):
     """
-    Run a script in a process of its own; return what it prints. When it waits for a
-    word, do this and give it one.
+    The same; return the text, and that of its standard error. When it waits for a word,
+    do this and give it one.
     """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
@@ -627,7 +797,7 @@ def run_script(script, at_a_word=None, **environment):
         at_a_word()
     rest, errors = process.communicate("a word\n", timeout=60)
     assert process.returncode == 0, errors
-    return (printed + rest).split()
+    return printed + rest, errors
 
 
 PREAMBLE = """
@@ -640,7 +810,7 @@ settings.configure(
     VALKEY_SESSIONS={"LOCATION": os.environ["LOCATION"]},
 )
 django.setup()
-from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.backend import SessionStore, key_of
 from django_valkey_sessions.exceptions import SessionStoreUnavailable
 
 def in_child(work):
@@ -724,6 +894,66 @@ def test_forking_while_the_server_is_down_takes_no_time(own_server):
     assert printed == ["True"]
 
 
+def test_forking_after_attempts_to_connect_takes_no_time(own_server):
+    script = PREAMBLE + textwrap.dedent("""
+        from django_valkey_sessions import client
+        client.FAILURE_REMEMBERED = 0
+        wait_for_a_word()
+        for _ in range(8):
+            try:
+                new_session()
+            except SessionStoreUnavailable:
+                pass
+        started = time.monotonic()
+        in_child(lambda: print(time.monotonic() - started < 1))
+    """)
+    printed = run_script(script, own_server.kill, LOCATION=own_server.url)
+    assert printed == ["True"]
+
+
+def test_what_the_server_refuses_is_not_printed(own_server):
+    script = PREAMBLE + textwrap.dedent("""
+        import valkey
+        server = valkey.from_url(os.environ["LOCATION"])
+        session = SessionStore(new_session())
+        session["b"] = 1
+        server.script_flush()
+        session.save()
+        server.config_set("maxmemory", "1")
+        for act in (session.cycle_key, SessionStore().create):
+            try:
+                act()
+            except SessionStoreUnavailable:
+                print("refused")
+        server.config_set("maxmemory", "0")
+        (stored,) = server.keys()
+        server.delete(stored)
+        server.lpush(stored, "no string")
+        assert SessionStore(session.session_key).load() == {}
+    """)
+    out, err = execute_script(script, LOCATION=own_server.url)
+    assert out.split() == ["refused", "refused"]
+    assert [line for line in err.splitlines() if "can't be read" not in line] == []
+
+
+def test_an_outage_is_printed_by_glide_without_a_word_of_ours(own_server):
+    script = PREAMBLE + textwrap.dedent("""
+        logging.disable()
+        key = new_session()
+        wait_for_a_word()
+        for _ in range(100):
+            try:
+                SessionStore(key).load()
+            except SessionStoreUnavailable:
+                pass
+    """)
+    out, err = execute_script(script, own_server.kill, LOCATION=own_server.url)
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) < 5
+    assert all(line.startswith("Error executing command: ") for line in lines)
+
+
 # Event loops.
 
 
@@ -787,6 +1017,51 @@ def test_a_second_loop_beside_a_native_one_goes_through_threads(own_engine, sett
         second.join(20)
         assert not second.is_alive()
         assert connections(own_engine) == (1, 1)
+
+
+def test_a_blocked_loop_holds_up_no_other(own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+    blocked, done = threading.Event(), threading.Event()
+
+    async def block():
+        await work(key)
+        blocked.set()
+        done.wait(20)
+
+    context = contextvars.copy_context()
+    first = threading.Thread(target=context.run, args=[asyncio.run, block()])
+    first.start()
+    assert blocked.wait(20)
+    asyncio.run(work(key, 20))
+    done.set()
+    first.join()
+
+
+async def view(request):
+    """Count, in a view that awaits, under a server that knows no event loop."""
+    await request.session.aset("n", await request.session.aget("n", 0) + 1)
+    await request.session.asave()
+    return HttpResponse(request.session.session_key)
+
+
+urlpatterns = [path("", view)]
+
+
+def test_awaiting_views_under_wsgi_do_not_hang(own_engine, settings):
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
+    application = WSGIHandler()
+
+    def visit(number):
+        key = ""
+        for _ in range(125):
+            environ = RequestFactory().get("/").environ
+            environ["HTTP_COOKIE"] = f"{settings.SESSION_COOKIE_NAME}={key}"
+            key = b"".join(application(environ, lambda *answer: None)).decode()
+        return SessionStore(key)["n"]
+
+    assert all_at_once(8, visit) == [125] * 8
 
 
 def test_the_next_loop_takes_over_from_one_that_was_closed(own_engine, settings):
@@ -863,12 +1138,8 @@ def test_a_native_loop_comes_through_an_outage(own_engine, settings):
             await work(key)
         took = time.monotonic() - started
         own_engine.start()
-        for _ in range(50):
-            with contextlib.suppress(SessionStoreUnavailable):
-                await work(key)
-                return took
-            await asyncio.sleep(0.1)
-        return None
+        await until_back(key)
+        return took
 
     assert asyncio.run(serve()) < 1.5
 
@@ -921,7 +1192,7 @@ def test_a_client_that_never_answers_is_replaced_once_and_then_left(
     key = new_session(a=1).session_key
     made = []
 
-    async def make():
+    async def make(addresses):
         made.append(Silent())
         return made[-1]
 
@@ -938,6 +1209,39 @@ def test_a_client_that_never_answers_is_replaced_once_and_then_left(
 
     assert asyncio.run(serve()) == 2
     assert connections(own_engine) == (1, 0)
+
+
+def test_a_new_client_that_never_answers_is_not_waited_for(
+    proxy, settings, monkeypatch
+):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "ASYNC": "native"}
+    key = new_session(a=1).session_key
+    attempted = threading.Event()
+
+    async def make(addresses):
+        attempted.set()
+        await asyncio.Event().wait()
+
+    async def serve():
+        monkeypatch.setattr(client, "_await_budget", lambda: 1.0)
+        await work(key)
+        monkeypatch.setattr(client, "_new_async_client", make)
+        proxy.forget()
+        while not attempted.is_set():
+            with pytest.raises(ReplyLost):
+                await work(key)
+        monkeypatch.undo()
+        await until_back(key)
+
+    asyncio.run(serve())
+
+
+async def until_back(key):
+    for _ in range(100):
+        with contextlib.suppress(SessionStoreUnavailable):
+            return await work(key)
+        await asyncio.sleep(0.05)
+    raise TimeoutError
 
 
 def test_a_cancelled_save_leaves_a_client_that_works(own_engine, settings):
@@ -1050,3 +1354,45 @@ def test_a_node_of_a_cluster_is_not_taken_for_a_server(cluster, location):
     created = [SessionStore() for _ in range(20)]  # Two thirds belong elsewhere.
     with pytest.raises(SessionStoreUnavailable, match="set CLUSTER"):
         [session.create() for session in created]
+
+
+@pytest.fixture
+def on_the_move(clustered):
+    """A session whose slot moves to another node; what lets it arrive there."""
+    session = new_session(a=1)
+    key = key_of(session_id(session.session_key))
+    nodes = [node.connect(decode_responses=True) for node in clustered[:3]]
+    source = next(node for node in nodes if node.keys(key))
+    target = nodes[nodes.index(source) - 1]
+    old, new = (node.execute_command("CLUSTER MYID") for node in (source, target))
+    slot = source.execute_command("CLUSTER KEYSLOT", key)
+
+    def assign(owner):
+        for node in (target, source, *nodes):
+            node.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+
+    target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", old)
+    source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", new)
+    port = target.connection_pool.connection_kwargs["port"]
+    source.execute_command("MIGRATE", "127.0.0.1", port, key, 0, 5000)
+    yield session, lambda: assign(new)
+    assign(new)
+    target.delete(key)
+    assign(old)
+    for node in nodes:
+        node.close()
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_cluster_moves_a_slot_and_nothing_is_lost(on_the_move, call, arrived):
+    session, arrive = on_the_move
+    if arrived:
+        arrive()
+    all_of_them = [session, *(new_session(a=1) for _ in range(5))]
+    keys = [key_of(session_id(one.session_key)) for one in all_of_them]
+    replies = client.execute(tuple(["EXISTS", key] for key in keys))
+    assert replies == [1] * 6
+    again = SessionStore(session.session_key)
+    call(again, "update", {"b": 2})
+    call(again, "save")
+    assert dict(SessionStore(session.session_key).items()) == {"a": 1, "b": 2}

@@ -1,6 +1,7 @@
 """The settings: what each may be, what it is by default, and what is wrong with it."""
 
 import os
+import re
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -76,6 +77,8 @@ DEFAULTS = {
     "MAX_SESSIONS_PER_USER": None,
     "RECORD_DEVICE": False,
     "PREVIOUS_ENGINE": None,
+    "PASSIVE_PATHS": (),
+    "REPLICAS_ACK": 0,
 }
 
 
@@ -136,6 +139,8 @@ GOOD = [
     ("DICTIONARY", ["b", Path("a")], (Path("b"), Path("a"))),
     ("DICTIONARY", ("b", "a"), (Path("b"), Path("a"))),
     ("DICTIONARY", [None, "a"], (None, Path("a"))),
+    ("REPLICAS_ACK", None, 0),
+    ("REPLICAS_ACK", 2, 2),
     ("SCAN_COUNT", 1, 1),
     ("SCAN_COUNT", 100_000, 100_000),
     ("RECORD_DEVICE", None, False),
@@ -144,6 +149,8 @@ GOOD = [
     ("RECORD_DEVICE", "os.path.basename", os.path.basename),
     ("PREVIOUS_ENGINE", None, None),
     ("PREVIOUS_ENGINE", FileStore.__module__, FileStore),
+    ("PASSIVE_PATHS", ["/poll/"], ("/poll/",)),
+    ("PASSIVE_PATHS", (re.compile("/a"),), (re.compile("/a"),)),
 ]
 
 
@@ -261,6 +268,9 @@ BAD = [
     ("DICTIONARY", 16, "E022", "16"),
     ("DICTIONARY", ["a.zdict", None], "E022", "['a.zdict', None]"),
     ("DICTIONARY", [17] * 100, "E022", "of type list"),
+    ("REPLICAS_ACK", -1, "E027", "-1"),
+    ("REPLICAS_ACK", True, "E027", "True"),
+    ("REPLICAS_ACK", "1", "E027", "'1'"),
     ("SCAN_COUNT", 0, "E023", "0"),
     ("SCAN_COUNT", -1, "E023", "-1"),
     ("SCAN_COUNT", True, "E023", "True"),
@@ -285,6 +295,10 @@ BAD = [
     ("PREVIOUS_ENGINE", __name__, "E031", "is no session engine"),
     ("PREVIOUS_ENGINE", "django_valkey_sessions.backend", "E032", "this engine"),
     ("PREVIOUS_ENGINE", "django_valkey_sessions.sessions", "E032", "this engine"),
+    ("PASSIVE_PATHS", "/poll/", "E037", "'/poll/'"),
+    ("PASSIVE_PATHS", ["poll/"], "E037", "['poll/']"),
+    ("PASSIVE_PATHS", [re.compile(b"/a")], "E037", "re.compile"),
+    ("PASSIVE_PATHS", None, "E037", "None"),
 ]
 
 
@@ -400,6 +414,33 @@ URLS = [
         ["valkeys://u:p@a/1", "rediss://u:p@b:7/1"],
         Location((("a", 6379), ("b", 7)), None, True, "u", "p", 1),
     ),
+    ("sentinel://h/main", at(port=26379, service="main")),
+    ("sentinel://h:7/a%2Fb/", at(port=7, service="a/b")),
+    (
+        "SENTINEL://ada:a,b@a,b:7,[::1]:8/main?db=2&sentinel_password=hunter2",
+        Location(
+            (("a", 26379), ("b", 7), ("::1", 8)),
+            username="ada",
+            password="a,b",
+            database=2,
+            service="main",
+            sentinel_password=SECRET,
+        ),
+    ),
+    (
+        "sentinels://h/main?sentinel_username=eve&sentinel_password=hunter2",
+        at(
+            port=26379,
+            tls=True,
+            service="main",
+            sentinel_username="eve",
+            sentinel_password=SECRET,
+        ),
+    ),
+    (
+        ["sentinel://a/main", "sentinel://b,c/main"],
+        Location((("a", 26379), ("b", 26379), ("c", 26379)), service="main"),
+    ),
 ]
 
 
@@ -414,7 +455,17 @@ NO_URLS = [
     ("127.0.0.1:6379", "has no scheme that is known"),
     ("//h", "has no scheme that is known"),
     ("http://h", "has no scheme that is known"),
-    ("sentinel://h/main", "Sentinel"),
+    ("sentinel://h", "names no service"),
+    ("sentinel://h/", "names no service"),
+    ("sentinel://h/main/0", "names no service"),
+    ("sentinel:///main", "has no host"),
+    ("sentinel://a,,b/main", "has no host"),
+    ("sentinel://a,b:port/main", "is no URL"),
+    ("sentinel://a,b:0/main", "port"),
+    ("sentinel://h/main?db=x", "names a database that is no number"),
+    ("sentinel://h/main?sentinel_username=ada", "a user of the sentinels"),
+    ("sentinel://h/main?sentinel_password=a&sentinel_password=b", "behind the path"),
+    ("valkey://h?sentinel_password=x", "behind the path"),
     ("valkey:", "has no host"),
     ("valkey:///0", "has no host"),
     ("valkey://:6379", "has no host"),
@@ -458,6 +509,12 @@ def test_a_url_that_is_not_understood_is_refused(refused, url, what):
         (["valkey://a:x@a", "valkey://b:x@b"], "differ in their username"),
         (["valkey://a/1", "valkey://b"], "differ in their database"),
         (["valkey://a", "valkey://b", "valkey://c/1"], "differ in their database"),
+        (["sentinel://a/x", "sentinel://b/y"], "differ in their service"),
+        (["sentinel://a/x", "valkey://b"], "differ in their service"),
+        (
+            ["sentinel://a/x", "sentinel://b/x?sentinel_password=hunter2"],
+            "differ in their sentinel_password",
+        ),
         (["unix:///a", "valkey://b"], "unix socket beside others"),
         (["valkey://a", "unix:///b"], "unix socket beside others"),
         (["unix:///a", "unix:///b"], "unix socket beside others"),
@@ -478,6 +535,12 @@ def test_one_bad_url_in_a_list_is_enough(refused):
 INDISCREET = [
     "http://ada:hunter2@h",
     "sentinel://ada:hunter2@h",
+    "sentinel://ada:hunter2@a,b:port/main",
+    "sentinel://ada:a,hunter2@b",
+    "sentinel://ada:a,hunter2/x@b",
+    "sentinel://ada:hunter2?x@a,b/main",
+    "sentinel://h/main?db=x&sentinel_password=hunter2",
+    "sentinel://h/main?db=x&sentinel_password=a@hunter2",
     "valkey://ada:hunter2@",
     "valkey://hunter2@h",
     "valkey://ada:hunter2@h/x",
@@ -530,7 +593,7 @@ def test_what_may_hold_a_password_is_not_shown(refused, value):
 
 
 def test_a_location_shows_its_password_nowhere(configure):
-    configure(LOCATION="valkeys://ada:hunter2@h/1")
+    configure(LOCATION=f"sentinels://ada:{SECRET}@h/x?sentinel_password={SECRET}")
     assert SECRET not in f"{conf.LOCATION} {conf.LOCATION!r}"
 
 
@@ -541,6 +604,7 @@ def test_a_location_shows_its_password_nowhere(configure):
         ("valkey://[::1]", "[::1]:6379"),
         (["valkey://a", "valkey://b:7"], "a:6379, b:7"),
         ("unix://:hunter2@/run/v?db=1", "/run/v"),
+        ("sentinel://a,b:7/main", "'main' of the sentinels at a:26379, b:7"),
     ],
 )
 def test_a_location_is_told_by_its_address(configure, url, shown):

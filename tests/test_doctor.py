@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -120,7 +121,7 @@ def test_a_server_that_hangs_is_not_waited_for(own_engine):
 
 def test_a_server_that_ends_meanwhile_ends_nothing_else(own_engine, before_each_trip):
     def kill_at_first_ping(trip):
-        if trip == ["PING"] and own_engine.pid:
+        if trip == ["PING"]:
             own_engine.kill()
             before_each_trip(lambda trip: None)
 
@@ -322,7 +323,8 @@ def test_what_the_user_may_not_ask_is_judged_by_what_happened(start, permit):
 
 def test_a_snapshot_that_failed_is_told(start):
     own = start("--save", "3600 1")
-    (own.folder / "dump.rdb").mkdir()
+    with own.connect(decode_responses=True) as valkey:
+        (Path(valkey.config_get("dir")["dir"]) / "dump.rdb").mkdir()
     with own.connect() as connection:
         connection.bgsave()
         servers.wait_until(
@@ -339,18 +341,30 @@ def test_an_append_only_file_that_can_not_be_written_is_told():
 
 
 def test_replicas_are_told(start, settings, monkeypatch):
-    replica = start("--repl-diskless-sync-delay", "0")
-    own = start("--repl-diskless-sync-delay", "0")
+    own = start()
     assert "There is no replica" in only(examine("replicas"))[1]
-    with replica.connect() as connection:
-        connection.replicaof("127.0.0.1", own.port)
-        servers.wait_until(
-            lambda: connection.info("replication")["master_link_status"] == "up"
-        )
-    servers.wait_until(lambda: "1 replica in step" in only(examine("replicas"))[1])
-    monkeypatch.setattr(doctor, "LAG", -1)
-    level, text = only(examine("replicas"))
-    assert (level, f"127.0.0.1:{replica.port} is behind" in text) == (WARN, True)
+    replica = servers.replica(own)
+    try:
+        servers.wait_until(lambda: "1 replica in step" in only(examine("replicas"))[1])
+        settings.VALKEY_SESSIONS = {"LOCATION": own.url, "REPLICAS_ACK": 2}
+        level, text = only(examine("replicas"))
+        assert (level, "REPLICAS_ACK is 2" in text) == (WARN, True)
+        settings.VALKEY_SESSIONS = {"LOCATION": own.url}
+        monkeypatch.setattr(doctor, "LAG", -1)
+        level, text = only(examine("replicas"))
+        assert (level, f"127.0.0.1:{replica.port} is behind" in text) == (WARN, True)
+    finally:
+        replica.close()
+
+
+def test_the_right_to_wait_is_needed_where_replicas_have_to_confirm(
+    own_engine, permit, settings
+):
+    permit(own_engine, "on >x ~session:* +@all -wait")
+    assert only(examine("rights"))[0] == OK
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "REPLICAS_ACK": 1}
+    level, text = only(examine("rights"))
+    assert (level, "+wait" in text) == (FAIL, True)
 
 
 # A cluster.

@@ -23,8 +23,6 @@ from django_valkey_sessions.exceptions import ConnectionLost
 from django_valkey_sessions.moving import move
 
 from .postgres import Postgres
-from .test_commands import look as look
-from .test_commands import run as run
 from .test_moving import Kept
 
 pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.django_db]
@@ -124,7 +122,7 @@ def test_a_page_is_two_queries_and_one_round_trip(monkeypatch, database):
     monkeypatch.setattr(previous, "PAGE", 10)
     queries = CaptureQueriesContext(connections["default"])
     with queries, client.record() as trips:
-        moved = list(move(previous.engine(TableStore)))
+        moved = list(move(previous.engine_of(TableStore)))
     assert len(moved) == 30
     # The last query finds that there are no more.
     assert len(queries) == 2 * 3 + 1

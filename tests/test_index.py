@@ -252,7 +252,8 @@ def test_a_foreign_key_in_place_of_the_index_does_no_harm(call, prefix, api, cap
     call(session, "save")
     call(session, "cycle_key")
     assert opened(call, session)["a"] == 1
-    assert "index of users' sessions can't be written: WRONGTYPE" in caplog.text
+    assert "index of users' sessions can't be written" in caplog.text
+    assert "WRONGTYPE" in caplog.text
     assert len(caplog.records) <= 2  # One for each of the server's ways to say it.
     for name in ("for_user", "revoke_user"):
         with pytest.raises(SessionStoreUnavailable, match="no sorted set"):
@@ -324,7 +325,8 @@ def test_looking_removes_the_entries_of_other_users(call, api, prefix, entries):
     client.execute(["ZADD", key, str(int(time.time()) + 100), id_of(other)])
     assert api("for_user", "7") == []
     assert api("revoke_user", "7") == 0
-    assert entries() == {}
+    # In a cluster that can't be done without a risk.
+    assert entries() == {} or conf.CLUSTER
     assert list(entries("8")) == [id_of(other)]
 
 
@@ -344,9 +346,6 @@ def test_what_can_not_be_read_is_not_shown_but_ended(call, api, prefix, entries)
 def test_a_session_was_last_used_when_its_lifetime_began(call, api, prefix):
     session = new_session(call, _session_expiry=1000)
     key = keys.stored_key(prefix, id_of(session))
-    blob = client.execute(["GET", key])
-    hour = (3600).to_bytes(4, "big")
-    assert len(blob) > len(hour)
     client.execute(["PEXPIRE", key, "700000"])
     info = api("get", id_of(session))
     assert info.last_active == max(info.created, info.expires - timedelta(seconds=1000))
@@ -624,7 +623,7 @@ def test_a_new_limit_is_reached_in_steps(call, prefix, change, monkeypatch):
         new_session(call)
     change(MAX_SESSIONS_PER_USER=2)
     counts = []
-    for _ in range(5):
+    for _ in range(25):
         new_session(call)
         counts.append(SessionStore.length())
     assert counts[-1] == 2
@@ -639,9 +638,15 @@ def test_a_session_that_is_used_meanwhile_is_not_ended(
 
     def use(trip):
         if scripts.LIMIT in trip or scripts.LIMIT.sha in trip:
-            other = SessionStore(busy.session_key)
-            other["n"] = 1
-            other.save()
+            # In a thread, because an event loop may be running in this one.
+            using = Thread(target=change_it)
+            using.start()
+            using.join()
+
+    def change_it():
+        other = SessionStore(busy.session_key)
+        other["n"] = 1
+        other.save()
 
     before_each_trip(use)
     new = new_session(call)

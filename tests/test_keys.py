@@ -172,3 +172,27 @@ def test_a_pattern_matches_every_key_with_the_prefix(prefix, rest):
 def test_a_pattern_matches_no_key_without_the_prefix(prefix, key):
     hypothesis.assume(not key.startswith(prefix))
     assert not matches(keys.match_pattern(prefix), key)
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@patient
+@hypothesis.given(ANY_TEXT)
+def test_the_key_of_an_index_tells_whose_it_is(user):
+    key = keys.index_key("session:", user).decode()
+    assert keys.indexed_user("session:", key) == user
+
+
+@patient
+@hypothesis.given(ANY_TEXT)
+def test_what_another_site_indexes_is_not_ours(user):
+    """Although its prefix begins as our indexes do."""
+    for prefix in ("session:user:", "session:user:b:", "session:user:b"):
+        key = keys.index_key(prefix, user).decode()
+        assert keys.indexed_user("session:", key) is None
+
+
+@pytest.mark.parametrize("key", ["session:user:%ff", "session:user:a%2", "other:7"])
+def test_what_nobody_writes_is_no_index(key):
+    assert keys.indexed_user("session:", key) is None

@@ -14,6 +14,8 @@ from django.test import Client
 from django_valkey_sessions import client
 from django_valkey_sessions.backend import SessionStore
 
+pytestmark = pytest.mark.usefixtures("stock_middleware")
+
 SAVED = {"evalsha": 1, "getrange": 1, "set": 1}
 MOVED = {"set": 1, "evalsha": 1, "getrange": 1, "unlink": 1}
 INDEXED = dict.fromkeys(("time", "zremrangebyscore", "zadd", "zrange", "expireat"), 1)

@@ -78,7 +78,7 @@ def test_a_server_that_hangs_can_be_closed():
     server = servers.Server()
     server.pause()
     server.close()
-    assert not answers(HOST, server.port)
+    assert not server.is_up()
 
 
 def test_a_server_that_does_not_start_is_an_error_that_says_why():

@@ -361,7 +361,7 @@ json_data = st.recursive(
 )
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow], max_examples=50)
 @given(st.dictionaries(st.text(), json_data))
 def test_whatever_a_session_holds_its_copy_can_be_serialized(data):
     payload = codec.serialize(masked(data), JSONSerializer)

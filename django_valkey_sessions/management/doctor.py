@@ -326,7 +326,13 @@ def look_at_replicas(node: Node) -> Iterator[Finding]:
             "Look at its log (master_link_status in its INFO): after a failover to it "
             "the latest sessions would be missing.",
         )
-    if not replicas:
+    if len(replicas) - len(behind) < conf.REPLICAS_ACK:
+        yield Finding(
+            WARN,
+            f"REPLICAS_ACK is {conf.REPLICAS_ACK}, and there are not so many in step.",
+            "Bring more replicas up: until then a failover may lose changes.",
+        )
+    elif not replicas:
         yield Finding(OK, "There is no replica: nobody takes over from the server.")
     elif not behind:
         count = f"{len(replicas)} replica{'s' if len(replicas) > 1 else ''}"

@@ -34,7 +34,7 @@ def engine(name: str) -> Engine:
         raise CommandError(f"--from is {name!r}, whose SessionStore is no session.")
     if issubclass(store, SessionStore):
         raise CommandError(f"--from is {name!r}, which is this engine.")
-    return previous.engine(store)
+    return previous.engine_of(store)
 
 
 class Tally:

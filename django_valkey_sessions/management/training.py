@@ -122,7 +122,8 @@ To use it:
 
 Keep the file for as long as sessions live that are compressed with it: without it they
 can't be read. It holds keys and values that several people have in their sessions, such
-as names of your forms and products, so keep it off public places."""
+as names of your forms and products, so keep it off public places. What looks like
+names, hashes or tokens in it was made up."""
 
 
 class Mask:

@@ -153,7 +153,7 @@ class Walk:
     def _stop(self) -> tuple[str, bool]:
         self._server.stop()
         reply = self._visitor.get("/")
-        clear = reply.status == 500 and "does not answer" in reply.body
+        clear = reply.status == 503 and "does not answer" in reply.body
         fast = reply.milliseconds < FAST
         told = "a clear page" if clear else "no clear page"
         cookies = "a Set-Cookie" if reply.cookies else "no Set-Cookie"
@@ -163,9 +163,9 @@ class Walk:
     def _start(self) -> tuple[str, bool]:
         self._server.start([self._server.port])
         started = time.monotonic()
-        while (reply := self._visitor.get("/data/")).status == 500:
+        while (reply := self._visitor.get("/data/")).status == 503:
             if time.monotonic() - started > 10:
-                return "still HTTP 500 after 10 s", False
+                return "still HTTP 503 after 10 s", False
             time.sleep(0.05)
         taken = (time.monotonic() - started) * 1000
         user = reply.json()["user"]

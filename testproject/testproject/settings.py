@@ -53,7 +53,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "testproject.middleware.record_round_trips",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django_valkey_sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -86,5 +86,5 @@ TEMPLATES = [
     }
 ]
 
-# An outage has a plain page of its own, also where DEBUG shows tracebacks.
+# A session that was ended has a plain page, also where DEBUG shows tracebacks.
 DEFAULT_EXCEPTION_REPORTER = "testproject.errors.Reporter"

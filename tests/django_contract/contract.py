@@ -1,7 +1,7 @@
 """
-Django's classes, each with this engine in the place of Django's. All of their tests
-run; where one looks into the table of Django's `db` engine, Table below lets it look
-into Valkey.
+Django's classes, each with this engine in the place of Django's; those of the
+middleware also with ours. All of their tests run; where one looks into the table of
+Django's `db` engine, Table below lets it look into Valkey.
 """
 
 import unittest
@@ -15,6 +15,7 @@ from django.test import SimpleTestCase
 from sessions_tests import tests as django_tests
 
 from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.middleware import SessionMiddleware as OurMiddleware
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -47,16 +48,22 @@ Table.objects = Table
 class AwaitingMiddleware:
     """SessionMiddleware as an ASGI server calls it, for tests that block."""
 
+    kind: Any = SessionMiddleware
+
     def __init__(self, get_response: Any) -> None:
         async def view(request: Any) -> Any:
             return await sync_to_async(get_response)(request)
 
-        self.inner = SessionMiddleware(view)
+        self.inner = self.kind(view)
         self.process_response = self.inner.process_response
 
     def __call__(self, request: Any) -> Any:
         assert self.inner.async_mode
         return async_to_sync(self.inner)(request)
+
+
+class AwaitingMiddlewareOfOurs(AwaitingMiddleware):
+    kind = OurMiddleware
 
 
 class MiddlewareTests(django_tests.SessionMiddlewareTests):
@@ -76,6 +83,14 @@ class MiddlewareTests(django_tests.SessionMiddlewareTests):
 
 class AwaitingMiddlewareTests(MiddlewareTests):
     middleware = AwaitingMiddleware
+
+
+class OurMiddlewareTests(MiddlewareTests):
+    middleware = OurMiddleware
+
+
+class OurAwaitingMiddlewareTests(MiddlewareTests):
+    middleware = AwaitingMiddlewareOfOurs
 
 
 def test_all_of_djangos_tests_are_here() -> None:

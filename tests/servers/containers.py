@@ -20,7 +20,7 @@ from typing import Any
 
 import docker
 from demo.ports import HOST, free_ports
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, ContainerError, DockerException, ImageNotFound
 
 IMAGE = "valkey/valkey:9.1"
 FOLDER = "/data"
@@ -84,7 +84,7 @@ class Container:
         if self._container is not None:
             self._container.remove(force=True, v=True)
             self._container = None
-        self._engine.take_back(self.port)
+            self._engine.take_back(self.port)
 
     def _status(self) -> str:
         self._container.reload()
@@ -116,7 +116,7 @@ class Docker:
             self._client.containers.run(
                 self._image, [program, "--version"], remove=True, labels={LABEL: _me()}
             )
-        except APIError:  # Nothing was found that can be executed.
+        except (APIError, ContainerError):  # Nothing was found that can be executed.
             return False
         return True
 

@@ -87,6 +87,7 @@ class Server:
         return [*first, *common, *guard, *own]
 
     def is_up(self) -> bool:
+        """Return True if it answers, and has loaded its data."""
         try:
             with self.connect() as connection:
                 return self._place.is_it(connection.info("server")["process_id"])

@@ -13,13 +13,16 @@ from .waiting import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: The ways in which sites are served, each as the words after ``python -m``.
+#: The ways in which sites are served.
 APPLICATION_SERVERS = {
     "gunicorn": "gunicorn --preload --workers 2 --bind {bind} testproject.wsgi",
     "gthread": "gunicorn --worker-class gthread --threads 8 --bind {bind} "
     "testproject.wsgi",
     "uvicorn": "uvicorn --host {host} --port {port} --lifespan off --log-level warning "
     "testproject.asgi:application",
+    # The application is made before the fork, and threads run in each child.
+    "uwsgi": "uwsgi --http-socket {bind} --module testproject.wsgi --master "
+    "--processes 2 --threads 4 --die-on-term --need-app --disable-logging",
 }
 
 
@@ -27,11 +30,12 @@ APPLICATION_SERVERS = {
 def serving(kind: str, data: Path, **environment: str) -> Iterator[int]:
     """Serve the demo site in this way; yield its port."""
     port = free_port()
-    words = APPLICATION_SERVERS[kind].format(
+    command = APPLICATION_SERVERS[kind].format(
         bind=f"{HOST}:{port}", host=HOST, port=port
     )
+    program, *words = command.split()
     child = Child(
-        [sys.executable, "-m", *words.split()],
+        [str(Path(sys.executable).with_name(program)), *words],
         cwd=ROOT / "testproject",
         env=site_environment(data, **environment),
     )

@@ -55,12 +55,12 @@ def tls(certificates: Certificates, *arguments: str) -> Server | None:
     return Server(*arguments, tls=certificates, program="redis-server")
 
 
-def cluster(replicas: int = 1) -> list[Server]:
+def cluster(*arguments: str, replicas: int = 1) -> list[Server]:
     """Start a cluster of three primaries with so many replicas each."""
     nodes = [
         Server(
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000"),
-            *("--cluster-port", str(free_port())),
+            *("--cluster-port", str(free_port()), *arguments),
         )
         for _ in range(3 * (1 + replicas))
     ]

@@ -1,0 +1,253 @@
+"""
+``django_valkey_sessions.middleware.SessionMiddleware``, in the place of Django's.
+
+What becomes of the session on the way out is decided in one flow (see flow.py). Its
+commands are names of the session's methods: these are called, or their twins awaited.
+"""
+
+import sys
+import time
+from logging import getLogger
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.contrib.sessions.middleware import SessionMiddleware as DjangosMiddleware
+from django.core.signals import got_request_exception
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.utils.http import http_date
+from django.utils.log import log_response
+
+from . import pages
+from .conf import conf
+from .exceptions import SessionConflict, SessionStoreUnavailable
+from .flow import Flow, arun, run
+
+logger = getLogger("django_valkey_sessions")
+
+#: What a visitor gets a page about, instead of an error of the site.
+ANSWERED = (SessionStoreUnavailable, SessionConflict)
+
+
+class SessionMiddleware(DjangosMiddleware):
+    """
+    Django's SessionMiddleware, which under ASGI awaits the session. What is more:
+
+    - A session that is only read is touched, and its cookie renewed, when
+      TOUCH_INTERVAL has passed; not by a passive request (see decorators.py).
+    - SessionStoreUnavailable becomes a page 503 that leaves all cookies as they are,
+      SessionConflict a page 409 (see pages.py).
+    - The cookie of a session that is gone never makes an empty one.
+    - If a session has ended before it could be saved, a log says what is known of why.
+
+    With another session engine it does what Django's does.
+    """
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)
+        self.rolling = hasattr(self.SessionStore, "touch_is_due")
+        # Whether the last session that was wanted could not be had.
+        self.outage = False
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.async_mode:
+            return self.__acall__(request)
+        try:
+            return super().__call__(request)
+        except ANSWERED as error:
+            return self._page(request, error)
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        get_response: Any = self.get_response
+        try:
+            response = self.process_request(request) or await get_response(request)
+            return await self.aprocess_response(request, response)
+        except ANSWERED as error:
+            # In a thread, as Django's own: a site's template may ask the database.
+            page = sync_to_async(self._page, thread_sensitive=False)
+            return await page(request, error)
+
+    def process_request(self, request: HttpRequest) -> Any:
+        """Give the request its session. Nothing is asked for yet."""
+        super().process_request(request)
+        session: Any = request.session
+        session.rolling = self.rolling
+        session.passive = _is_passive_path(request.path_info)
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        """
+        Save the session if it was changed, touch it if it was read and that is due, and
+        let the cookie follow. Raise SessionInterrupted if it can't be saved because it
+        has ended meanwhile.
+        """
+        session = getattr(request, "session", None)
+        flow = self._process_response(request, response)
+        return run(flow, lambda step: _method(session, step)())
+
+    async def aprocess_response(self, request: HttpRequest, response: Any) -> Any:
+        """See process_response()."""
+        session = getattr(request, "session", None)
+        flow = self._process_response(request, response)
+        return await arun(flow, lambda step: _method(session, step, "a")())
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponse | None:
+        """Take the error of a view, before Django logs it as one of the site."""
+        if not isinstance(exception, ANSWERED):
+            return None
+        _note(request, exception)
+        return HttpResponse(status=503)  # Until it gets here again: see _noted().
+
+    def _process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> Flow[HttpResponseBase]:
+        error = _noted(request)
+        if error is not None and response.status_code >= 500:
+            raise error
+        try:
+            session: Any = request.session
+            accessed, modified = session.accessed, session.modified
+            empty = session.is_empty()
+        except AttributeError:
+            return response
+        if accessed:
+            self.outage = False
+        fine = response.status_code < 500
+        saving = fine and not empty and (modified or self._saves_all(session))
+        if saving:
+            # Loads it, if nobody has: only now is it seen that a cookie is a stray one.
+            yield ["get_expire_at_browser_close"]
+            empty = session.is_empty()
+        if empty and settings.SESSION_COOKIE_NAME in request.COOKIES:
+            _delete_cookie(response)
+        elif saving and not empty:
+            yield from self._save(request, response)
+        elif fine and accessed and not empty and self._is_due(session):
+            yield from self._touch(session, response)
+        if accessed or settings.SESSION_COOKIE_NAME in response.cookies:
+            patch_vary_headers(response, ["Cookie"])
+        return response
+
+    def _saves_all(self, session: Any) -> bool:
+        """Return True if a session that is not known to be changed is saved as well."""
+        # A passive request that has not looked at it can't have changed it.
+        if getattr(session, "passive", False) and not session.accessed:
+            return False
+        return settings.SESSION_SAVE_EVERY_REQUEST
+
+    def _is_due(self, session: Any) -> bool:
+        return self.rolling and not session.passive and session.touch_is_due()
+
+    def _save(self, request: HttpRequest, response: HttpResponseBase) -> Flow[None]:
+        session: Any = request.session
+        kept = self.rolling and session.keeps_expiry()
+        try:
+            yield ["save"]
+        except UpdateError as error:
+            if self.rolling:  # Else it says nothing.
+                logger.warning("%s", error)
+            raise SessionInterrupted(
+                "The request's session was deleted before the request completed. The "
+                "user may have logged out in a concurrent request, for example."
+            ) from error
+        if not kept or not _has_cookie(request):
+            yield from _set_cookie(session, response)
+
+    def _touch(self, session: Any, response: HttpResponseBase) -> Flow[None]:
+        touched = yield ["touch"]
+        # One that ends with the browser has a cookie without an end.
+        if touched and not (yield ["get_expire_at_browser_close"]):
+            yield from _set_cookie(session, response)
+
+    def _page(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        response = pages.page(request, error)
+        level = None
+        if isinstance(error, SessionStoreUnavailable):
+            # Once for an outage, and with that one mail to the admins.
+            level = "debug" if self.outage else "error"
+            self.outage = True
+        log_response(
+            "%s: %s",
+            response.reason_phrase,
+            request.path,
+            response=response,
+            request=request,
+            level=level,
+            exception=error,
+        )
+        return response
+
+
+def _method(session: Any, step: Any, prefix: str = "") -> Any:
+    """Return the method that the flow has named, or its awaiting twin."""
+    (name,) = step
+    return getattr(session, prefix + name)
+
+
+# Cookies. Their values are not kept in variables, which are shown in error reports.
+
+
+def _has_cookie(request: HttpRequest) -> bool:
+    """Return True if the browser knows the key that the session has now."""
+    name = settings.SESSION_COOKIE_NAME
+    return bool(request.COOKIES.get(name) == request.session.session_key)
+
+
+def _set_cookie(session: Any, response: HttpResponseBase) -> Flow[None]:
+    max_age = expires = None
+    if not (yield ["get_expire_at_browser_close"]):
+        max_age = yield ["get_expiry_age"]
+        expires = http_date(time.time() + max_age)
+    response.set_cookie(
+        settings.SESSION_COOKIE_NAME,
+        session.session_key,
+        max_age=max_age,
+        expires=expires,
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        path=settings.SESSION_COOKIE_PATH,
+        secure=settings.SESSION_COOKIE_SECURE or False,
+        httponly=settings.SESSION_COOKIE_HTTPONLY or False,
+        samesite=settings.SESSION_COOKIE_SAMESITE,
+    )
+
+
+def _delete_cookie(response: HttpResponseBase) -> None:
+    response.delete_cookie(
+        settings.SESSION_COOKIE_NAME,
+        path=settings.SESSION_COOKIE_PATH,
+        domain=settings.SESSION_COOKIE_DOMAIN,
+        samesite=settings.SESSION_COOKIE_SAMESITE,
+    )
+
+
+def _is_passive_path(path: str) -> bool:
+    return any(
+        path.startswith(start) if isinstance(start, str) else start.match(path)
+        for start in conf.PASSIVE_PATHS
+    )
+
+
+# Errors that Django has made a response of before it gets here.
+
+
+@receiver(got_request_exception, dispatch_uid="django_valkey_sessions.middleware")
+def _note_converted(*, request: HttpRequest | None = None, **kwargs: Any) -> None:
+    """Take note of an error of another middleware, which Django makes a 500."""
+    error = sys.exception()
+    if request is not None and isinstance(error, ANSWERED):
+        _note(request, error)
+
+
+def _note(request: HttpRequest, error: Exception) -> None:
+    request.__dict__["_session_error"] = error
+
+
+def _noted(request: HttpRequest) -> Exception | None:
+    error: Exception | None = request.__dict__.pop("_session_error", None)
+    return error
