@@ -14,7 +14,6 @@ from logging import getLogger
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
-from django.utils import timezone
 
 from . import client, codec, devices, index, keys
 from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
@@ -91,7 +90,8 @@ class SessionInfo:
             return self.created
         renewed = self.expires - lifetime
         # A host whose clock was ahead has created it later than now.
-        return max(self.created, renewed) if self.created < timezone.now() else renewed
+        ahead = self.created >= datetime.now(UTC)
+        return renewed if ahead else max(self.created, renewed)
 
 
 #: Decides about a session.
@@ -525,7 +525,9 @@ def _moment(seconds: list[float]) -> datetime | None:
 
 
 def _is_alive(info: SessionInfo) -> bool:
-    return info.expires is None or info.created is None or info.expires > timezone.now()
+    return (
+        info.expires is None or info.created is None or info.expires > datetime.now(UTC)
+    )
 
 
 def _last_used(info: SessionInfo) -> datetime:

@@ -24,6 +24,8 @@ from django_valkey_sessions.devices import KEY, Device
 from django_valkey_sessions.views import SessionsView
 from testproject import urls as demo
 
+from . import servers
+
 PAGE = "/account/sessions/"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
 EDGE = (
@@ -588,6 +590,8 @@ def test_without_the_index_the_page_says_so(page, valkey_sessions):
 
 
 def test_an_outage_tells_no_key_and_logs_nobody_out(page, own_engine, settings, caplog):
+    with own_engine.connect() as valkey:
+        valkey.config_set("appendfsync", "always")  # Else a killed one may lose it.
     here = browser()
     key = here.cookies["sessionid"].value
     here.raise_request_exception = False
@@ -598,4 +602,5 @@ def test_an_outage_tells_no_key_and_logs_nobody_out(page, own_engine, settings, 
         assert key not in reply.content.decode()
     assert key not in caplog.text
     own_engine.start()
+    servers.wait_until(lambda: here.get(PAGE).status_code == 200)
     assert user_of(here) == "ada"
