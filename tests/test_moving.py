@@ -13,6 +13,8 @@ from demo.walk import Visitor
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.contrib.sessions.backends.file import SessionStore as FileStore
+from django.core.cache.backends.base import InvalidCacheKey, memcache_key_warnings
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections
 from django.test import Client
@@ -272,6 +274,22 @@ def test_a_value_that_is_no_session_is_none(call, move_from, kept):
     store = move_from("cache").store("k" * 32)
     store._cache.set(store.cache_key, kept)
     assert items(call, "k" * 32) == {}
+
+
+class Strict(LocMemCache):
+    """Refuses what memcached does."""
+
+    def validate_key(self, key):
+        for warning in memcache_key_warnings(key):
+            raise InvalidCacheKey(warning)
+
+
+def test_a_cookie_that_the_cache_refuses_is_no_session(call, move_from, settings):
+    old = move_from("cache")
+    backend = f"{Strict.__module__}.{Strict.__qualname__}"
+    settings.CACHES = {"default": {"BACKEND": backend}}
+    assert items(call, old.create(a=1)) == {"a": 1}
+    assert items(call, "made up " * 4) == {}
 
 
 def test_exists_tells_of_both_engines(call, old):
