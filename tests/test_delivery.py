@@ -158,8 +158,8 @@ class Servers:
             return "a client"
         raise SessionStoreUnavailable(f"{addresses[0][0]} {states[0]}")
 
-    def find(self):
-        return flow.run(client._found(self.connect), None)
+    def find(self, last=()):
+        return flow.run(client._found(self.connect, last), None)[1]
 
 
 def listed(**states):
@@ -185,6 +185,16 @@ def test_nodes_of_a_cluster_are_asked_one_after_the_other(settings, time, state)
         orders.add(tuple(there.asked))
     a, b = ((("a", 6379),)), ((("b", 6379),))
     assert orders == {(b,), (a, b)}
+
+
+def test_where_the_primary_was_is_looked_for_last(settings, time):
+    states = {"a": "up", "b": "up", "c": "up"}
+    settings.VALKEY_SESSIONS = {"LOCATION": listed(**states), "CLUSTER": True}
+    there = Servers(time, **states)
+    last = (("a", 6379),)
+    for _ in range(20):
+        there.find(last)
+    assert last not in there.asked
 
 
 def test_there_is_no_time_for_all_nodes_of_a_cluster_that_hangs(settings, time):
