@@ -412,8 +412,11 @@ class _Link:
         if refused:
             self.reach.lost(replies[refused[0]])
             if self._may_replace(used):
-                yield self._remaking(used)
-                again = yield tuple(commands[n] for n in refused)
+                try:
+                    yield self._remaking(used)
+                    again = yield tuple(commands[n] for n in refused)
+                except SessionStoreUnavailable as error:
+                    again = [error] * len(refused)  # The others were done.
                 for n, reply in zip(refused, again, strict=True):
                     replies[n] = reply
         for n, reply in enumerate(replies):

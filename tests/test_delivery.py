@@ -102,9 +102,16 @@ def test_a_replica_that_refuses_again_is_an_error(link):
 
 def test_if_there_is_no_primary_that_is_the_error(link):
     gone = SessionStoreUnavailable("There is none.")
-    for trip, refusal in ((SET, ReadOnly("…")), ((GET, SET), [b"1", ReadOnly("…")])):
-        with pytest.raises(SessionStoreUnavailable, match="There is none"):
-            answered(link.delivery(trip), refusal, gone)
+    with pytest.raises(SessionStoreUnavailable, match="There is none"):
+        answered(link.delivery(SET), ReadOnly("…"), gone)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_what_was_done_is_told_although_the_rest_fails(link, step):
+    failure = ReplyLost("…")
+    replies = [None, failure][1 - step :]
+    reply, _ = answered(link.delivery((GET, SET)), [b"1", ReadOnly("…")], *replies)
+    assert reply == [b"1", failure]
 
 
 def test_a_client_that_has_just_been_found_is_not_replaced_by_a_refusal(link, time):
