@@ -20,7 +20,7 @@ from . import client, codec, index, keys
 from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
-from .exceptions import ConnectionLost, SessionConflict, SessionStoreUnavailable
+from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
 from .flow import Command, Flow, arun, run
 from .index import Entry
 from .scripts import chunks, key_of, looked, raise_first
@@ -316,7 +316,7 @@ def _done(removals: Sequence[index.Write]) -> Flow[tuple[list[Any], bool]]:
     """
     try:
         return (yield from index.all_written(removals)), False
-    except ConnectionLost:
+    except ReplyLost:
         return (yield from index.all_written(removals)), True
 
 
