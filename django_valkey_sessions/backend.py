@@ -864,7 +864,10 @@ def scan_keys(cursor: Any) -> Flow[tuple[Any, list[str]]]:
     """The same, but return all keys that begin with the prefix."""
     pattern, step = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
     words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", step]
-    cursor, found = yield from twice(words)
+    try:
+        cursor, found = yield words
+    except ReplyLost:  # Of thousands of steps one may take too long.
+        cursor, found = yield words
     return cursor, [key.decode(errors="replace") for key in found]
 
 

@@ -40,7 +40,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from . import __version__
-from .conf import Address, BadSetting, Location, conf, shown
+from .conf import Address, BadSetting, conf, shown
 from .exceptions import (
     ConnectionLost,
     KeyNotPermitted,
@@ -87,6 +87,9 @@ SLACK = 0.5
 THREADS = 8
 #: Where Linux shows the threads of this process, GLIDE's among them.
 TASKS = Path("/proc/self/task")
+
+#: Addresses that are tried together.
+Place = tuple[Address, ...]
 
 
 class WrongType(Exception):
@@ -291,13 +294,17 @@ class Outage:
     @contextlib.contextmanager
     def remembered(self) -> Iterator[None]:
         """Fail at once during an outage; else try inside of this."""
-        if self.error is not None and time.monotonic() < self.until:
+        started = time.monotonic()
+        if self.error is not None and started < self.until:
             raise type(self.error)(*self.error.args)
         try:
             yield
         except SessionStoreUnavailable as error:
             self.error = error
-            self.until = time.monotonic() + FAILURE_REMEMBERED
+            # Not counted from now alone: the attempt may have taken half a second.
+            self.until = max(
+                started + FAILURE_REMEMBERED, time.monotonic() + FAILURE_REMEMBERED / 2
+            )
             raise
 
 
@@ -385,12 +392,13 @@ class _Link:
     remake: Callable[[Any], Any]
     remake_soon: Callable[[Any], None]
     close_old: Callable[[], Any]
-    connect: Callable[[tuple[Address, ...]], Any]
+    connect: Callable[[Place], Any]
 
     def __init__(self, reach: Reach, replicas: Replicas) -> None:
         self.reach, self.replicas = reach, replicas
         self.in_cluster = conf.CLUSTER
         self.client: Any = None
+        self.place: Place = ()
         self.replaced_at = -REPLACED_EVERY
         self.outage = Outage()
         # For each part of the keys, since when nothing but failures has come of it.
@@ -440,8 +448,11 @@ class _Link:
         if refused:
             self.reach.lost(replies[refused[0]])
             if self._may_replace(used):
-                yield self._remaking(used)
-                again = yield tuple(commands[n] for n in refused)
+                try:
+                    yield self._remaking(used)
+                    again = yield tuple(commands[n] for n in refused)
+                except SessionStoreUnavailable as error:
+                    again = [error] * len(refused)  # The others were done.
                 for n, reply in zip(refused, again, strict=True):
                     replies[n] = reply
         for n, reply in enumerate(replies):
@@ -508,7 +519,7 @@ class _Link:
             return self.client  # Another request has done it.
         try:
             with self.outage.remembered():
-                client = yield from _found(self.connect)
+                place, client = yield from _found(self.connect, self.place)
         except SessionStoreUnavailable as error:
             self.reach.lost(error)
             if not self.in_cluster:
@@ -518,6 +529,7 @@ class _Link:
             raise
         if used is not None:
             self.replaced_at = time.monotonic()
+        self.place = place
         self.use(client, 2 * _await_budget())
         return client
 
@@ -574,7 +586,7 @@ class _Blocking(_Link):
         with contextlib.suppress(SessionStoreUnavailable):  # Which is logged.
             self.remake(used)
 
-    def connect(self, addresses: tuple[Address, ...]) -> Any:
+    def connect(self, addresses: Place) -> Any:
         client = _new_client(addresses)
         if self.watchdog_lives is None:
             self.watchdog_lives = _watchdog_lives(client)
@@ -665,7 +677,7 @@ class _Native(_Link):
         with contextlib.suppress(SessionStoreUnavailable):  # Which is logged.
             await self.remake(used)
 
-    async def connect(self, addresses: tuple[Address, ...]) -> Any:
+    async def connect(self, addresses: Place) -> Any:
         return await _new_async_client(addresses)
 
     def _give_up(self, client: Any) -> None:
@@ -771,57 +783,61 @@ def _is_watchdog(task: Path) -> bool:
 # the first command.
 
 
-def _found(connect: Callable[[tuple[Address, ...]], Any]) -> Flow[Any]:
+def _found(connect: Callable[[Place], Any], last: Place) -> Flow[tuple[Place, Any]]:
     """
-    Connect to the first of the places where the server may be. Raise
-    SessionStoreUnavailable if it is at none, or there was no time to look further.
+    Connect to the first of the places where the server may be; return that place and
+    the client. Raise SessionStoreUnavailable if it is at none of them, or there was no
+    time to look further. Where it was the last time is looked for last.
     """
     _check_names()
-    location = conf.LOCATION
-    failure = None
-    tried = []
     # Enough for another place after one that hangs.
     deadline = time.monotonic() + 1.2 * _timeouts()[1]
-    for place in _places(location):
-        if time.monotonic() > deadline:
+    places, failure = (yield from _places()), None
+    for place in sorted(places, key=lambda place: place == last):
+        if failure is not None and time.monotonic() > deadline:
             break
+        connecting = partial(connect, place)
         try:
-            addresses = (yield _naming(place)) if location.service else place
-        except SessionStoreUnavailable as error:
-            failure = failure or error
-            continue
-        if addresses in tried:
-            continue
-        tried.append(addresses)
-        connecting = partial(connect, addresses)
-        try:
-            return (yield Call(connecting, connecting))
+            return place, (yield Call(connecting, connecting))
         except SessionStoreUnavailable as error:
             failure = error
     raise cast(SessionStoreUnavailable, failure)
 
 
-def _places(location: Location) -> list[tuple[Address, ...]]:
+def _places() -> Flow[list[Place]]:
     """
-    Return what to try one after the other: each sentinel and each node of a cluster by
-    itself, because one that hangs would hold up the others. Of a server and its
-    replicas GLIDE asks all at the same time.
+    Return where the server may be: where sentinels say that it is; each node of a
+    cluster by itself, because one that hangs would hold up the others; all addresses of
+    a server and its replicas, among which GLIDE finds the primary.
     """
-    if conf.CLIENT is not None or not (conf.CLUSTER or location.service):
+    location = conf.LOCATION
+    if conf.CLIENT is not None or not (location.service or conf.CLUSTER):
         return [location.addresses]
     # In any order, so that the next attempt begins with another one.
     addresses = random.sample(location.addresses, len(location.addresses))
-    return [(address,) for address in addresses]
+    if not location.service:
+        return [(address,) for address in addresses]
+    ask = partial(_named, addresses)
+    named: list[Place] = yield Call(ask, partial(asyncio.to_thread, ask))
+    return named
 
 
-def _naming(sentinel: tuple[Address, ...]) -> Call:
-    ask = partial(_named, sentinel)
-    return Call(ask, partial(asyncio.to_thread, ask))
+def _named(sentinels: list[Address]) -> list[Place]:
+    """
+    Return the primaries that sentinels name, all of which are asked at the same time:
+    after a failover some may not have heard of it yet.
+    """
+    with ThreadPoolExecutor(len(sentinels)) as threads:
+        answers = list(threads.map(_named_by, sentinels))
+    named = [(one,) for one in answers if not isinstance(one, SessionStoreUnavailable)]
+    if not named:
+        raise cast(SessionStoreUnavailable, answers[0])
+    return list(dict.fromkeys(named))
 
 
-def _named(sentinel: tuple[Address, ...]) -> tuple[Address, ...]:
-    """Ask a sentinel for the address of the primary."""
-    who = f"The sentinel at {shown(sentinel)}"
+def _named_by(sentinel: Address) -> Address | SessionStoreUnavailable:
+    """Return the primary that a sentinel names, or why it names none."""
+    who = f"The sentinel at {shown([sentinel])}"
     service = conf.LOCATION.service
     import glide_sync
 
@@ -833,26 +849,30 @@ def _named(sentinel: tuple[Address, ...]) -> tuple[Address, ...]:
             answer = _only(_replies(client.exec(*_batch((words,), False))))
         finally:
             client.close()
+    except SessionStoreUnavailable as error:
+        return error
     except _glide_error() as error:
         # GLIDE does not say why, when it is told to ask nothing but this.
-        raise SessionStoreUnavailable(
+        unknown = SessionStoreUnavailable(
             f"{who} does not answer. Is it running, and are its address and "
             "sentinel_password in LOCATION in VALKEY_SESSIONS right?"
-        ) from _told(error)
+        )
+        unknown.__cause__ = _told(error)
+        return unknown
     if answer is None:
-        raise SessionStoreUnavailable(
+        return SessionStoreUnavailable(
             f"{who} knows no service {service!r}. Is LOCATION in VALKEY_SESSIONS right?"
         )
     host, port = answer
-    return ((host.decode(), int(port)),)
+    return host.decode(), int(port)
 
 
-def _asking(sentinel: tuple[Address, ...]) -> Any:
+def _asking(sentinel: Address) -> Any:
     """Return the configuration of a client that asks a sentinel and does no more."""
     import glide_shared.config as glide
 
     location = conf.LOCATION
-    asking = configuration(sentinel)
+    asking = configuration((sentinel,))
     asking.request_timeout = SENTINEL_TIMEOUT
     asking.advanced_config = copy.copy(asking.advanced_config)
     asking.advanced_config.connection_timeout = SENTINEL_TIMEOUT
@@ -867,7 +887,7 @@ def _asking(sentinel: tuple[Address, ...]) -> Any:
     return asking
 
 
-def _new_client(addresses: tuple[Address, ...]) -> Any:
+def _new_client(addresses: Place) -> Any:
     factory = conf.CLIENT
     try:
         if factory is not None:
@@ -904,7 +924,7 @@ def _kind(kind: Any) -> Any:
     return Client
 
 
-async def _new_async_client(addresses: tuple[Address, ...]) -> Any:
+async def _new_async_client(addresses: Place) -> Any:
     import glide
 
     _silence_glide()
@@ -939,7 +959,7 @@ def _silence_glide() -> None:
     Logger.init(Level.OFF)
 
 
-def configuration(addresses: tuple[Address, ...] | None = None) -> Any:
+def configuration(addresses: Place | None = None) -> Any:
     """
     Return GLIDE's configuration object for these addresses, by default for all of
     LOCATION; of the same class for both clients. Raise BadSetting if GLIDE does not

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from . import keys
 from .client import ScriptMissing, WrongType
 from .conf import conf
-from .exceptions import ConnectionLost
+from .exceptions import ConnectionLost, ReplyLost
 from .flow import Command, Flow, Trip
 
 T = TypeVar("T")
@@ -268,7 +268,7 @@ def looked(trip: tuple[Command, ...]) -> Flow[list[Any]]:
     """
     try:
         replies = yield trip
-    except ConnectionLost:
+    except ReplyLost:
         replies = yield trip
     for reply in replies:
         if isinstance(reply, Exception) and not isinstance(reply, WrongType):

@@ -20,7 +20,7 @@ from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
 from .devices import Device
-from .exceptions import ConnectionLost, SessionConflict, SessionStoreUnavailable
+from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
 from .flow import Command, Flow, arun, run
 from .index import Entry
 from .scripts import chunks, key_of, looked, raise_first
@@ -341,7 +341,7 @@ def _done(removals: Sequence[index.Write]) -> Flow[tuple[list[Any], bool]]:
     """
     try:
         return (yield from index.all_written(removals)), False
-    except ConnectionLost:
+    except ReplyLost:
         return (yield from index.all_written(removals)), True
 
 
@@ -431,41 +431,42 @@ def end_surplus(user: str, most: int, keep: str) -> Flow[None]:
 
 
 def _end_surplus(user: str, most: int, keep: str) -> Flow[None]:
-    surplus, ignored = yield from _surplus(user, most, keep)
-    if not surplus:
-        return
+    found, ignored = yield from _by_use(user, keep)
+    most += ignored
     if conf.CLUSTER:
-        yield from _swapped_out(surplus, "limit")
+        excess = (yield from index.size(user)) - most
+        if excess > 0 and found:
+            yield from _swapped_out(found[:excess], "limit")
         return
-    candidates = [(_entry(info), codec.stamp_of(info._blob)) for info in surplus]
-    ended = yield from index.end_surplus(user, most + ignored, candidates)
-    for info in surplus:
+    # All of them: other logins may have ended the first ones already.
+    candidates = [(_entry(info), codec.stamp_of(info._blob)) for info in found]
+    ended = yield from index.end_surplus(user, most, candidates)
+    for info in found:
         if info.id in ended:
             yield from _announce(info.id, user, "limit")
 
 
-def _surplus(user: str, most: int, keep: str) -> Flow[tuple[list[SessionInfo], int]]:
+def _by_use(user: str, keep: str) -> Flow[tuple[list[SessionInfo], int]]:
     """
-    Return the sessions to end, the longest unused first, and how many there are that do
-    not count, because they can't be read: nobody is logged in with them here.
+    Return the sessions of a user that may be ended, the longest unused first, and how
+    many there are that do not count, because they can't be read: nobody is logged in
+    with them here.
     """
     readable: list[SessionInfo] = []
     ignored = seen = 0
-    while len(readable) + 1 < SURPLUS and seen < SURPLUS * PAGES:
+    while True:
         ids = yield from index.page_of(user, seen, SURPLUS)
         found = yield from _look(user, [id for id in ids if id != keep])
         readable += [info for info in found if info.created is not None]
         ignored += sum(info.created is None for info in found)
         seen += len(ids)
+        readable.sort(key=_last_used)
         if len(ids) < SURPLUS:
-            break
-    size = yield from index.size(user)
-    excess = size - ignored - most
-    if seen < size:
-        # Among those that expire later, which are not looked at, may be others that
-        # were not used for longer.
-        excess = min(excess, max(1, len(readable) // 2))
-    return sorted(readable, key=_last_used)[: max(0, excess)], ignored
+            return readable, ignored
+        if len(readable) + 1 >= SURPLUS or seen >= SURPLUS * PAGES:
+            # Among those that expire later, which are not looked at, may be others that
+            # were not used for longer.
+            return readable[: max(1, len(readable) // 2)], ignored
 
 
 def _entered(infos: Sequence[SessionInfo]) -> Flow[int]:

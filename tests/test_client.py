@@ -330,7 +330,7 @@ def test_many_who_meet_an_outage_at_once_do_not_wait_in_a_row(
     getattr(own_engine, end)()
     started = time.monotonic()
     outcomes = all_at_once(16, lambda number: SessionStore(key).load())
-    assert time.monotonic() - started < 1.5  # One after the other it takes 5 and 8.
+    assert time.monotonic() - started < 4  # One after the other it takes 5 and 8.
     assert all(isinstance(one, SessionStoreUnavailable) for one in outcomes)
     assert all(f"127.0.0.1:{own_engine.port}" in str(one) for one in outcomes)
 
@@ -905,7 +905,7 @@ def test_forking_after_attempts_to_connect_takes_no_time(own_server):
             except SessionStoreUnavailable:
                 pass
         started = time.monotonic()
-        in_child(lambda: print(time.monotonic() - started < 1))
+        in_child(lambda: print(time.monotonic() - started < 2))
     """)
     printed = run_script(script, own_server.kill, LOCATION=own_server.url)
     assert printed == ["True"]

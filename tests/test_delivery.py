@@ -102,9 +102,16 @@ def test_a_replica_that_refuses_again_is_an_error(link):
 
 def test_if_there_is_no_primary_that_is_the_error(link):
     gone = SessionStoreUnavailable("There is none.")
-    for trip, refusal in ((SET, ReadOnly("…")), ((GET, SET), [b"1", ReadOnly("…")])):
-        with pytest.raises(SessionStoreUnavailable, match="There is none"):
-            answered(link.delivery(trip), refusal, gone)
+    with pytest.raises(SessionStoreUnavailable, match="There is none"):
+        answered(link.delivery(SET), ReadOnly("…"), gone)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_what_was_done_is_told_although_the_rest_fails(link, step):
+    failure = ReplyLost("…")
+    replies = [None, failure][1 - step :]
+    reply, _ = answered(link.delivery((GET, SET)), [b"1", ReadOnly("…")], *replies)
+    assert reply == [b"1", failure]
 
 
 def test_a_client_that_has_just_been_found_is_not_replaced_by_a_refusal(link, time):
@@ -158,8 +165,8 @@ class Servers:
             return "a client"
         raise SessionStoreUnavailable(f"{addresses[0][0]} {states[0]}")
 
-    def find(self):
-        return flow.run(client._found(self.connect), None)
+    def find(self, last=()):
+        return flow.run(client._found(self.connect, last), None)[1]
 
 
 def listed(**states):
@@ -185,6 +192,16 @@ def test_nodes_of_a_cluster_are_asked_one_after_the_other(settings, time, state)
         orders.add(tuple(there.asked))
     a, b = ((("a", 6379),)), ((("b", 6379),))
     assert orders == {(b,), (a, b)}
+
+
+def test_where_the_primary_was_is_looked_for_last(settings, time):
+    states = {"a": "up", "b": "up", "c": "up"}
+    settings.VALKEY_SESSIONS = {"LOCATION": listed(**states), "CLUSTER": True}
+    there = Servers(time, **states)
+    last = (("a", 6379),)
+    for _ in range(20):
+        there.find(last)
+    assert last not in there.asked
 
 
 def test_there_is_no_time_for_all_nodes_of_a_cluster_that_hangs(settings, time):

@@ -85,9 +85,10 @@ def test_what_is_stored_tells_nothing(site, own_engine):
     assert "correct horse" in reply.body
     secrets = [visitor.cookies["sessionid"], "correct", "_auth_user_id", "ModelBackend"]
     with own_engine.connect() as valkey:
-        stored = list(valkey.scan_iter())
-        assert stored == [b"session:" + keys.session_id(secrets[0]).encode()]
-        memory = b"".join(key + valkey.get(key) for key in stored)
+        id = keys.session_id(secrets[0]).encode()
+        assert set(valkey.scan_iter()) == {b"session:" + id, b"session:user:1"}
+        assert valkey.zrange("session:user:1", 0, -1) == [id]
+        memory = b"session:user:1" + id + valkey.get(b"session:" + id)
     assert [secret for secret in secrets if secret.encode() in memory] == []
 
 

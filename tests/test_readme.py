@@ -3,6 +3,7 @@
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,6 +14,7 @@ from django.test import RequestFactory
 from django_valkey_sessions import client, codec, keys, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.conf import Conf
+from django_valkey_sessions.signals import session_ended
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,6 +72,32 @@ def test_the_example_of_ending_sessions_does_what_it_says(engine):
         client.execute(["SET", keys.stored_key(engine, id), blob])
     assert run(code)["end_old_visits"]() == 1
     assert sessions.count() == 2
+
+
+def test_the_example_of_logging_out_everywhere_does_what_it_says(engine):
+    (code,) = [code for code in PYTHON if "log_out_everywhere_else" in code]
+    example = run(code)
+    user = User(pk=7)
+    mine, other = SessionStore(), SessionStore()
+    for session in (mine, other):
+        session["_auth_user_id"] = "7"
+        session.save()
+    request = SimpleNamespace(user=user, session=mine)
+    assert example["log_out_everywhere_else"](request) == 1
+    assert len(example["last_seen"](user)) == 1
+    assert SessionStore().exists(mine.session_key)
+
+
+def test_the_example_of_an_audit_log_does_what_it_says(engine, caplog):
+    (code,) = [code for code in PYTHON if "session_ended" in code]
+    caplog.set_level("INFO", "audit")
+    receiver = run(code)["note"]
+    session = SessionStore()
+    session["_auth_user_id"] = "7"
+    session.save()
+    session.flush()
+    session_ended.disconnect(receiver)
+    assert "of user 7: logout." in caplog.text
 
 
 @pytest.mark.parametrize(

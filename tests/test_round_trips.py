@@ -50,7 +50,9 @@ def cost(own_engine):
 
 
 @pytest.fixture
-def visitor(db):
+def visitor(db, settings):
+    # Django's own takes seconds, on purpose.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     User.objects.create_user("demo", password="demo")
     return Client()
 

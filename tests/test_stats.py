@@ -115,6 +115,12 @@ def test_ages_and_lifetimes_are_told_apart(run):
     assert facts["expire_in"] == [{"from": 60, "to": 3600, "sessions": 2}]
     assert facts["age"][0] == {"from": DAY, "to": 7 * DAY, "sessions": 1}
     assert facts["age"][-1] == {"from": 365 * DAY, "to": None, "sessions": 1}
+    store(now)
+    text = run("stats").out
+    assert re.search(r"^  1 minute to 1 hour +2  ##", text, re.MULTILINE)
+    assert re.search(r"^  never +1  ##", text, re.MULTILINE)
+    assert re.search(r"^  over 365 days +1  ##", text, re.MULTILINE)
+    assert re.search(r"^  under 1 minute +1  ##", text, re.MULTILINE)
 
 
 def test_ages_are_told_on_a_site_without_time_zones(run, settings):

@@ -70,7 +70,7 @@ class Visit(threading.Thread):
             return None
         finally:
             self.slowest = max(self.slowest, time.monotonic() - began)
-        if reply.status == 500:
+        if reply.status == 503:
             self.errors[reason_of(reply)] += 1
         elif reply.status not in (200, 302):
             self.wrong.append(f"HTTP {reply.status}")

@@ -36,7 +36,10 @@ def sentinels(primary: Server, service: str, count: int = 3) -> list[Server]:
         replicas = connection.info("replication")["connected_slaves"]
     for sentinel in watching:
         with sentinel.connect() as connection:
-            wait_until(lambda: _knows_all(connection, service, count - 1, replicas))
+            wait_until(
+                lambda: _knows_all(connection, service, count - 1, replicas),
+                timeout=60,  # They ask only every 10 s who the replicas are.
+            )
     return watching
 
 
