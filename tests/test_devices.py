@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import path
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_valkey_sessions import client, keys, sessions
 from django_valkey_sessions.backend import SessionStore
@@ -240,7 +240,7 @@ def test_of_a_visitor_nothing_is_known(engine):
 def test_of_what_can_not_be_read_nothing_is_known(engine):
     client.execute(["SET", keys.stored_key(engine, UNKNOWN), "garbage"])
     info = sessions.get(UNKNOWN)
-    assert (info.device, info.logged_in) == (None, None)
+    assert (info.device, info.logged_in, info.last_active) == (None, None, None)
 
 
 def test_what_a_site_itself_keeps_there_does_no_harm(engine):
@@ -537,6 +537,8 @@ def test_without_the_messages_app_it_works(page, settings):
 def in_many_languages(page, settings):
     locale = "django.middleware.locale.LocaleMiddleware"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, locale]
+    yield
+    translation.deactivate()  # It stays for the thread, and so for other tests.
 
 
 def test_the_page_is_in_german(in_many_languages):
