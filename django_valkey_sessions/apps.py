@@ -1,6 +1,8 @@
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 from django.core import checks
 
+from . import devices
 from .checks import check_deployment, check_settings
 
 
@@ -13,3 +15,4 @@ class ValkeySessionsConfig(AppConfig):
         # time-outs in the children.
         checks.register(check_settings)
         checks.register(check_deployment, checks.Tags.security, deploy=True)
+        user_logged_in.connect(devices.record, dispatch_uid="django_valkey_sessions")

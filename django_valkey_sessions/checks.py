@@ -36,6 +36,7 @@ E032    PREVIOUS_ENGINE: this engine
 E033    PREVIOUS_ENGINE: its app is not installed
 E034    PREVIOUS_ENGINE: with braces in PREFIX, in a cluster
 E035    MAX_SESSIONS_PER_USER with USER_INDEX off
+E036    RECORD_DEVICE: type or dotted path
 E037    PASSIVE_PATHS: type, or no beginning of a path
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
@@ -47,6 +48,7 @@ W007    TTL counts from the last change, because nothing touches
 W008    SESSION_SAVE_EVERY_REQUEST with TOUCH off
 W009    PREFIX has a hash tag, in a cluster
 W012    SessionMiddleware twice, or behind AuthenticationMiddleware
+W013    RECORD_DEVICE with another session engine
 """
 
 import ipaddress
@@ -60,7 +62,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from . import client, codec
-from .conf import BadSetting, conf
+from .conf import OURS, BadSetting, conf
 from .middleware import SessionMiddleware
 
 #: Spelled out, because a site without users can't import it.
@@ -245,6 +247,25 @@ def check_limit() -> Iterator[CheckMessage]:
         )
 
 
+def check_recording() -> Iterator[CheckMessage]:
+    if conf.RECORD_DEVICE and not _is_ours(settings.SESSION_ENGINE):
+        yield _warning(
+            "W013",
+            "VALKEY_SESSIONS has RECORD_DEVICE, and SESSION_ENGINE is "
+            f"{settings.SESSION_ENGINE!r}.",
+            "With that engine nothing is recorded: remove RECORD_DEVICE, or set "
+            f"SESSION_ENGINE to {OURS!r}.",
+        )
+
+
+def _is_ours(engine: str) -> bool:
+    try:
+        store: Any = import_string(f"{engine}.SessionStore")
+    except ImportError:
+        return True  # Django says so when it starts.
+    return any(base.__module__ == OURS for base in store.__mro__)
+
+
 def check_hash_tag() -> Iterator[CheckMessage]:
     prefix = conf.PREFIX
     if conf.CLUSTER and _has_hash_tag(prefix):
@@ -374,6 +395,7 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_touching,
     check_lifetimes,
     check_limit,
+    check_recording,
     check_hash_tag,
     check_previous_engine,
     check_previous_engine_in_cluster,

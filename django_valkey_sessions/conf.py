@@ -263,6 +263,23 @@ class Conf:
         )
 
     @property
+    def RECORD_DEVICE(self) -> bool | Callable[[Any], str | None]:
+        value: Any = self._imported("RECORD_DEVICE", "E036")
+        if value is None:
+            return False
+        if isinstance(value, bool):
+            return value
+        if callable(value):
+            compute: Callable[[Any], str | None] = value
+            return compute
+        raise BadSetting(
+            "E036",
+            f"RECORD_DEVICE in VALKEY_SESSIONS is {_kind(value)}.",
+            "Give True or False; or a callable that takes a request and returns the "
+            "address from which it came, or the dotted path of one.",
+        )
+
+    @property
     def PREVIOUS_ENGINE(self) -> type[SessionBase] | None:
         value = self._get("PREVIOUS_ENGINE", None)
         if value is None:

@@ -14,12 +14,12 @@ from logging import getLogger
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
-from django.utils import timezone
 
-from . import client, codec, index, keys
+from . import client, codec, devices, index, keys
 from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
+from .devices import Device
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
 from .flow import Command, Flow, arun, run
 from .index import Entry
@@ -56,6 +56,24 @@ class SessionInfo:
         return codec.deserialize(envelope.payload, SessionStore().serializer)
 
     @property
+    def device(self) -> Device | None:
+        """
+        What the user has logged in with; None if nobody has, RECORD_DEVICE was off
+        then, or the session is unreadable.
+        """
+        return None if self.created is None else devices.recorded(self.decode())
+
+    @property
+    def logged_in(self) -> datetime | None:
+        """
+        When the user logged in for the last time, if there is a record of that; else
+        when the session was created, which the first login does anew. None if it is
+        unreadable.
+        """
+        device = self.device
+        return self.created if device is None else device.at
+
+    @property
     def last_active(self) -> datetime | None:
         """
         When the session was last saved or touched, as far as its expiry tells: that is
@@ -72,7 +90,8 @@ class SessionInfo:
             return self.created
         renewed = self.expires - lifetime
         # A host whose clock was ahead has created it later than now.
-        return max(self.created, renewed) if self.created < timezone.now() else renewed
+        ahead = self.created >= datetime.now(UTC)
+        return renewed if ahead else max(self.created, renewed)
 
 
 #: Decides about a session.
@@ -87,6 +106,12 @@ def get(id: str) -> SessionInfo | None:
 async def aget(id: str) -> SessionInfo | None:
     """See get()."""
     return await arun(_get(_checked(id)), client.aexecute)
+
+
+def id_of(session: SessionBase) -> str | None:
+    """Return the id of a session such as ``request.session``; None if it has no key."""
+    key = session.session_key
+    return None if key is None else keys.session_id(key)
 
 
 def revoke(id: str) -> bool:
@@ -501,7 +526,9 @@ def _moment(seconds: list[float]) -> datetime | None:
 
 
 def _is_alive(info: SessionInfo) -> bool:
-    return info.expires is None or info.created is None or info.expires > timezone.now()
+    return (
+        info.expires is None or info.created is None or info.expires > datetime.now(UTC)
+    )
 
 
 def _last_used(info: SessionInfo) -> datetime:
@@ -531,8 +558,7 @@ def _check_index() -> None:
 def _kept(keep: str | SessionBase | None) -> str | None:
     if not isinstance(keep, SessionBase):
         return None if keep is None else _checked(keep)
-    key = keep.session_key
-    return None if key is None else keys.session_id(key)
+    return id_of(keep)
 
 
 def _checked(id: str) -> str:

@@ -55,8 +55,12 @@ def main(dist: Path) -> None:
             capture_output=True,
             text=True,
         ).stdout
-        template = "templates/django_valkey_sessions/unavailable.html"
-        for name in ("py.typed", "dictionaries/1.zdict", template, "LICENSE"):
+        for name in (
+            *("py.typed", "dictionaries/1.zdict", "LICENSE"),
+            *("locale/de/LC_MESSAGES/django.mo", "locale/en/LC_MESSAGES/django.mo"),
+            "templates/django_valkey_sessions/session_list.html",
+            "templates/django_valkey_sessions/unavailable.html",
+        ):
             assert name in files, f"{name} is not in the wheel:\n{files}"
         for name in ("tests", "testproject", "benchmarks"):
             assert f"  {name}/" not in files, f"{name} is in the wheel:\n{files}"

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.signing import JSONSerializer
+from django.test import RequestFactory
 
 from django_valkey_sessions import client, codec, keys, sessions
 from django_valkey_sessions.backend import SessionStore
@@ -99,11 +100,30 @@ def test_the_example_of_an_audit_log_does_what_it_says(engine, caplog):
     assert "of user 7: logout." in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("age", "leads_to", "left"), [(60, "/", 1), (7200, "/login/?next=/", 2)]
+)
+def test_the_example_of_asking_again_does_what_it_says(engine, age, leads_to, left):
+    (code,) = [code for code in PYTHON if "def reauthenticate" in code]
+    view = run(code)["CarefulView"].as_view()
+    request = RequestFactory().post("/", {"end": "others"})
+    request._dont_enforce_csrf_checks = True  # As Django's test client sets it.
+    request.user = User(pk=7)
+    at = int(time.time()) - age
+    device = {"agent": "", "address": "", "at": at}
+    for _ in range(2):
+        request.session = SessionStore()
+        request.session.update({"_auth_user_id": "7", "_device": device})
+        request.session.save()
+    assert view(request)["Location"] == leads_to
+    assert sessions.count() == left
+
+
 def test_the_commands_are_those_that_are_run():
     """The first by readme_commands.py, the second by .ci/run, the third by tox."""
     demo, tests, install = SHELL
     assert f'"""\n{demo}\n"""' in (ROOT / "tests/readme_commands.py").read_text()
-    assert f"{{ {tests} && tox -e servers,docker; }}" in (ROOT / ".ci/run").read_text()
+    assert f"{{ {tests} && tox -e servers,docker,faults; }}" in (ROOT / ".ci/run").read_text()
     assert f'"{install}"' in (ROOT / "tests/installed.py").read_text()
 
 

@@ -34,7 +34,9 @@ ROOMS = {
     "index": {"client", "codec", "conf", "flow", "keys", "scripts"},
     # sessions for what the store offers of it, when that is asked for.
     "backend": {*ENGINE, "merge", "previous", "sessions"},
-    "sessions": {*ENGINE, "backend"},
+    "sessions": {*ENGINE, "backend", "devices"},
+    # What is recorded of a login, which is a part of the session.
+    "devices": {"backend", "conf"},
     "previous": {"conf", "flow", "keys"},
     "moving": {"client", "codec", "flow", "previous", "backend"},
     "server": {"client", "conf", "flow"},
@@ -44,13 +46,14 @@ ROOMS = {
     "decorators": set(),
     # What is right depends on whether the site has our middleware.
     "checks": {"client", "codec", "conf", "middleware"},
-    "apps": {"checks"},
+    "apps": {"checks", "devices"},
     "management": {
         *("management", "sessions", "moving", "previous"),
         *("backend", "conf", "keys", "server", "checks", "codec"),
     },
     "admin": {"sessions"},
-    "views": {"sessions"},
+    # The store only to tell whether a session is one of ours.
+    "views": {"backend", "sessions"},
     "urls": {"views"},
 }
 #: What only one room may import.
@@ -60,6 +63,7 @@ OWNERS = {
     "glide_shared": "client",
     "zstandard": "codec",
     "cryptography": "codec",
+    "ua_parser": "devices",
 }
 PURE = {"flow", "keys", "merge"}
 #: The last speaks not of sessions but of the server, for those who run it.

@@ -69,6 +69,14 @@ def test_of_what_can_not_be_read_only_the_outside_is_known(api, prefix):
         info.decode()
 
 
+def test_a_site_may_have_no_time_zones(api, prefix, settings):
+    settings.USE_TZ = False
+    session = new_session("7")
+    (info,) = api("for_user", "7")
+    assert info.id == id_of(session)
+    assert timedelta() <= datetime.now(UTC) - info.last_active < timedelta(minutes=1)
+
+
 def test_an_unknown_session_is_none(api, prefix):
     assert api("get", UNKNOWN) is None
     assert api("revoke", UNKNOWN) is False

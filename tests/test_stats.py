@@ -123,6 +123,12 @@ def test_ages_and_lifetimes_are_told_apart(run):
     assert re.search(r"^  under 1 minute +1  ##", text, re.MULTILINE)
 
 
+def test_ages_are_told_on_a_site_without_time_zones(run, settings):
+    settings.USE_TZ = False
+    store(datetime.now(UTC) - timedelta(days=2), 3600)
+    assert told(run)["age"][0] == {"from": DAY, "to": 7 * DAY, "sessions": 1}
+
+
 def test_what_the_server_says_is_told(run, own_engine):
     with own_engine.connect() as connection:
         connection.config_set("maxmemory", 10**8)

@@ -5,6 +5,7 @@ matters, and note what was seen.
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from .server import Server
 #: Milliseconds that the slow requests take, and that each other one may take.
 SLOW = 700
 FAST = 3000
+OTHER_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Seen:
 class Visitor:
     """A browser: it keeps its cookies, and fills in the forms' CSRF token."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, agent: str = "Python") -> None:
+        self._port, self._agent = port, agent
         self.cookies: dict[str, str] = {}
 
     def get(self, path: str) -> Reply:
@@ -57,13 +59,17 @@ class Visitor:
 
     def copy(self) -> "Visitor":
         """Return another with the same cookies."""
-        other = Visitor(self._port)
+        other = Visitor(self._port, self._agent)
         other.cookies = dict(self.cookies)
         return other
 
     def _send(self, method: str, path: str, body: str | None = None) -> Reply:
         cookies = "; ".join(f"{name}={self.cookies[name]}" for name in self.cookies)
-        headers = {"Cookie": cookies, "Accept": "text/html,application/json"}
+        headers = {
+            "Cookie": cookies,
+            "Accept": "text/html,application/json",
+            "User-Agent": self._agent,
+        }
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         connection = http.client.HTTPConnection(HOST, self._port, timeout=30)
@@ -94,12 +100,14 @@ class Walk:
     def __init__(self, port: int, server: Server) -> None:
         self._server = server
         self._visitor = Visitor(port)
+        self._other = Visitor(port, OTHER_BROWSER)
 
     def steps(self) -> Iterator[Seen]:
         for name, step in (
             ("log in", self._log_in),
             ("two requests at once, different keys", self._change_at_once),
             ("change inside a nested value", self._change_inside),
+            ("end the login of another browser", self._end_other),
             ("Valkey stopped", self._stop),
             ("Valkey started again", self._start),
             ("log out while requests are saving", self._log_out),
@@ -107,8 +115,7 @@ class Walk:
             yield _tried(name, step)
 
     def _log_in(self) -> tuple[str, bool]:
-        self._visitor.get("/login/")
-        reply = self._visitor.post("/login/", username="demo", password="demo")
+        reply = _logged_in(self._visitor)
         user = self._data()["user"]
         return f"HTTP {reply.status}, logged in as {user}", user == "demo"
 
@@ -129,6 +136,19 @@ class Walk:
             self._visitor.post(path, what="basket")
         items = len(self._data()["session"].get("basket", {}).get("items", []))
         return f"{items} of 3 items kept", items == 3
+
+    def _end_other(self) -> tuple[str, bool]:
+        _logged_in(self._other)
+        page = self._visitor.get("/account/sessions/").body
+        named = "Firefox 144, Linux" in page
+        _, other = re.findall('name="end" value="([0-9a-f]{32})"', page)
+        self._visitor.post("/account/sessions/", end=other)
+        users = [
+            one.get("/data/").json()["user"] for one in (self._visitor, self._other)
+        ]
+        listed = "listed" if named else "not listed"
+        seen = f"{listed}, then logged in as {users[1]}; here as {users[0]}"
+        return seen, named and users == ["demo", None]
 
     def _stop(self) -> tuple[str, bool]:
         self._server.stop()
@@ -173,6 +193,11 @@ class Walk:
 
     def _change_slowly(self, path: str) -> Reply:
         return self._visitor.copy().post(f"{path}?slow={SLOW}", value="kept")
+
+
+def _logged_in(visitor: Visitor) -> Reply:
+    visitor.get("/login/")
+    return visitor.post("/login/", username="demo", password="demo")
 
 
 def everything_ended(*ports: int) -> Seen:

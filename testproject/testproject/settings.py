@@ -19,6 +19,8 @@ SESSION_ENGINE = "django_valkey_sessions.backend"
 
 VALKEY_SESSIONS = {
     "LOCATION": os.environ.get("VALKEY_URL", "valkey://127.0.0.1:6379/0"),
+    # Where users are logged in, for the page on which they see and end that.
+    "RECORD_DEVICE": True,
 }
 
 # Django's default is False. The demo turns it on, to show that a change inside a

@@ -3,6 +3,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from django.core.management.base import (
 )
 from django.core.management.color import no_style
 from django.db import DatabaseError
-from django.utils import timezone
 
 from ... import server, sessions
 from ...backend import SessionStore
@@ -287,7 +287,7 @@ class Command(BaseCommand):
         self._say(str(tally))
 
     def _stats(self, options: dict[str, Any]) -> None:
-        tally = Tally(timezone.now())
+        tally = Tally(datetime.now(UTC))
         self._reached = lambda: f"{number(tally.total)} looked at."
         nodes = server.nodes()
         with self._progress("Looking at sessions") as tick:
