@@ -40,7 +40,7 @@ from .exceptions import (
     ReplyLost,
     SessionStoreUnavailable,
 )
-from .flow import Command, Trip
+from .flow import Command, OnNode, Trip
 
 logger = getLogger("django_valkey_sessions")
 
@@ -113,10 +113,15 @@ def record() -> Iterator[list[tuple[str, ...]]]:
 def _note(trip: Trip) -> None:
     records = _records.get()
     if records:
-        commands = trip if isinstance(trip, tuple) else (trip,)
-        names = tuple(str(command[0]) for command in commands)
+        names = tuple(str(command[0]) for command in _commands(trip))
         for trips in records:
             trips.append(names)
+
+
+def _commands(trip: Trip) -> tuple[Command, ...]:
+    if isinstance(trip, OnNode):
+        return (trip.command,)
+    return trip if isinstance(trip, tuple) else (trip,)
 
 
 def close() -> None:
@@ -169,6 +174,8 @@ class _Process:
         try:
             if isinstance(trip, tuple):
                 return _replies(client.exec(*_batch(trip)))
+            if isinstance(trip, OnNode):
+                return client.custom_command(trip.command, _route(trip.slot))
             if not self.watchdog_lives:
                 return _only(_replies(client.exec(*_batch((trip,)))))
             if trip[0] == "SCAN" and conf.CLUSTER:
@@ -335,6 +342,8 @@ class _Native:
 async def _send(client: Any, trip: Trip) -> Any:
     if isinstance(trip, tuple):
         return _replies(await client.exec(*_batch(trip)))
+    if isinstance(trip, OnNode):
+        return await client.custom_command(trip.command, _route(trip.slot))
     if trip[0] == "SCAN" and conf.CLUSTER:
         return _scanned(await client.scan(*_cluster_scan("glide", trip)))
     return await client.custom_command(trip)
@@ -568,6 +577,12 @@ def _cluster_scan(module: str, command: Command) -> tuple[Any, ...]:
     if cursor == "0":
         return sys.modules[module].ClusterScanCursor(), pattern, int(count)
     return cursor, pattern, int(count)
+
+
+def _route(slot: int) -> Any:
+    from glide_shared.routes import SlotIdRoute, SlotType
+
+    return SlotIdRoute(SlotType.PRIMARY, slot)
 
 
 def _scanned(reply: list[Any]) -> list[Any]:

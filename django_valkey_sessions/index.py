@@ -202,10 +202,14 @@ def _text(answer: Any) -> str:
 # Reading and tidying.
 
 
-def members(user: str) -> Flow[list[str]]:
-    """Return the ids in this user's index, those that expire first at the front."""
+def members(user: str, limit: int | None = None) -> Flow[list[str]]:
+    """
+    Return the ids in this user's index, those that expire first at the front. With a
+    limit only so many, which expire last.
+    """
+    start = "0" if limit is None else str(-limit)
     try:
-        found = yield from twice(["ZRANGE", index_of(user), "0", "-1"])
+        found = yield from twice(["ZRANGE", index_of(user), start, "-1"])
     except WrongType:
         raise _strange() from None
     return [member.decode(errors="replace") for member in found]
