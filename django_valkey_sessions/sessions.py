@@ -37,8 +37,8 @@ REVOCATIONS = 20
 #: be read; if there are still more, the next logins end those.
 SURPLUS = 100
 
-#: How many keys one step of a page looks at, and so about how many sessions it has.
-PAGE_STEP = 100
+#: How many keys one step of a page looks at, and how many sessions are enough for one.
+PAGE_STEP, PAGE = 100, 50
 #: How many steps a page may take. If few of the sessions are wanted, or few of the keys
 #: are sessions, it ends after that with what it has.
 PAGE_STEPS = 100
@@ -156,12 +156,13 @@ class Page:
 
 def page(start: str | None = None, where: Where | None = None) -> Page:
     """
-    Return about PAGE_STEP sessions of which this is true, by default of any, in no
-    order. ``start`` is the ``next`` of the page before, also one that another process
-    has returned; None: from the beginning.
+    Return some sessions of which this is true, by default of any, in no order.
+    ``start`` is the ``next`` of the page before, also one that another process has
+    returned; None: from the beginning.
 
     At most about PAGE_STEP times PAGE_STEPS keys of the server are looked at, however
-    many there are. So a page may have few sessions, or none, and yet not be the last.
+    many there are. So a page has usually PAGE to PAGE plus PAGE_STEP sessions, but it
+    may have fewer, or none, and yet not be the last.
     What iterate() says of sessions that come or go is true of pages too, and in a
     cluster also of sessions that move to another node meanwhile.
 
@@ -271,7 +272,7 @@ def _page(start: str, where: Where | None) -> Flow[Page]:
     position: str | None = start
     infos: list[SessionInfo] = []
     steps = 0
-    while position is not None and steps < PAGE_STEPS and len(infos) < PAGE_STEP:
+    while position is not None and steps < PAGE_STEPS and len(infos) < PAGE:
         position, ids = yield from _step(position)
         steps += 1
         for chunk in chunks(ids):

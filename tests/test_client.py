@@ -18,7 +18,7 @@ import trustme
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 
-from django_valkey_sessions import client
+from django_valkey_sessions import client, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.exceptions import (
     ReplyLost,
@@ -1040,6 +1040,10 @@ def test_a_native_loop_on_a_cluster(clustered, settings):
         await session.asave()
         await session.acycle_key()
         await SessionStore.aclear_expired()
+        page = await sessions.apage()
+        while page.next is not None and not page.infos:
+            page = await sessions.apage(page.next)
+        assert len(page.infos) == 1
         return await SessionStore(session.session_key).aget("a")
 
     assert asyncio.run(serve()) == 1

@@ -249,6 +249,7 @@ def test_with_a_limit_a_user_has_the_sessions_that_expire_last(api, prefix):
 @pytest.fixture
 def small_pages(monkeypatch):
     monkeypatch.setattr(sessions, "PAGE_STEP", 5)
+    monkeypatch.setattr(sessions, "PAGE", 5)
     monkeypatch.setattr(sessions, "PAGE_STEPS", 3)
 
 
