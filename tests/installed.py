@@ -13,6 +13,9 @@ import tempfile
 import venv
 from pathlib import Path
 
+#: What is not code, and so needs to be named in setup.cfg.
+FILES = ("py.typed", "dictionaries/1.zdict", "LICENSE", "session/change_list.html")
+
 PROBE = """
 import django
 from django.conf import settings
@@ -55,7 +58,7 @@ def main(dist: Path) -> None:
             capture_output=True,
             text=True,
         ).stdout
-        for name in ("py.typed", "dictionaries/1.zdict", "LICENSE"):
+        for name in FILES:
             assert name in files, f"{name} is not in the wheel:\n{files}"
         for name in ("tests", "testproject", "benchmarks"):
             assert f"  {name}/" not in files, f"{name} is in the wheel:\n{files}"

@@ -1,6 +1,9 @@
 """The admin's pages, as a browser gets them."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from django.contrib import admin
@@ -98,6 +101,47 @@ def test_there_is_nothing_to_migrate_and_nothing_to_dump(capsys):
     call_command("dumpdata")
     assert '"django_valkey_sessions.session"' not in capsys.readouterr().out
     assert list(Session.objects.all()) == []
+
+
+def in_a_site_with(apps, code):
+    """Run the code in a process of its own, with these apps and no others."""
+    code = f"""
+import django, sys
+from django.conf import settings
+from django.core.management import call_command
+settings.configure(
+    INSTALLED_APPS={[*apps, "django_valkey_sessions"]!r},
+    SESSION_ENGINE="django_valkey_sessions.backend",
+    DATABASES={{
+        "default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    }},
+)
+django.setup()
+call_command("check", fail_level="WARNING")
+{code}
+"""
+    path = os.pathsep.join(sys.path)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "apps", [[], ["django.contrib.contenttypes", "django.contrib.auth"]]
+)
+def test_a_site_without_the_admin_is_none_the_worse(apps):
+    in_a_site_with(
+        apps,
+        """
+call_command("migrate", verbosity=0)
+call_command("migrate", run_syncdb=True, verbosity=0)
+call_command("makemigrations", check=True, verbosity=0)
+assert "django.contrib.admin" not in sys.modules
+assert "django_valkey_sessions.admin" not in sys.modules
+""",
+    )
 
 
 def test_the_permissions_are_there():

@@ -33,7 +33,8 @@ WHAT_TO_TRY = """
   Change the session, and look at "Stored" for what the server has of it.
   Press "Both at once": two requests load the session, each changes a key of its
   own, both save. Both changes are there.
-  Press one of the slow buttons, and log out meanwhile in another tab."""
+  Press one of the slow buttons, and log out meanwhile in another tab.
+  Log in, and look at all sessions under "Admin": end one of another browser."""
 
 
 class Command(BaseCommand):
