@@ -227,8 +227,8 @@ class SessionAdmin(ModelAdmin):
     @admin.display(description=_("session"))
     def name(self, session: Session) -> str:
         if session.own:
-            return format_html("{} <b>({})</b>", str(session), _("yours"))
-        return str(session)
+            return format_html("<bdi>{}</bdi> <b>({})</b>", session, _("yours"))
+        return format_html("<bdi>{}</bdi>", session)
 
     @admin.display(description=_("id"))
     def whole_id(self, session: Session) -> str:
@@ -334,11 +334,10 @@ class SessionAdmin(ModelAdmin):
         chosen = _sessions(sessions.for_user(user, limit=OF_EACH), request)
         if not chosen:
             raise Http404(gettext("This user has no session."))
-        all_of_user = gettext("All sessions of %s") % chosen[0].user
         if request.method != "POST":
             title = gettext("End all sessions of %s") % chosen[0].user
-            incomplete = len(chosen) == OF_EACH
-            return self._ask(request, title, chosen, incomplete=incomplete)
+            return self._ask(request, title, chosen, of_user=user)
+        all_of_user = gettext("All sessions of %s") % chosen[0].user
         # One entry, because there may be any number of sessions.
         LogEntry.objects.create(
             user_id=cast(int, request.user.pk),
@@ -346,7 +345,7 @@ class SessionAdmin(ModelAdmin):
             object_repr=all_of_user[:200],
             action_flag=DELETION,
         )
-        own = any(session.own for session in chosen)
+        own = _uses_one_of(request, user)
         ended = sessions.revoke_user(user, keep=request.session if own else None)
         if own:
             auth.logout(request)
@@ -377,14 +376,15 @@ class SessionAdmin(ModelAdmin):
         title: str,
         chosen: Sequence[Session],
         hidden: Iterable[tuple[str, str]] = (),
-        incomplete: bool = False,
+        of_user: str | None = None,
     ) -> HttpResponse:
+        own = any(session.own for session in chosen)
         context = {
             "title": title,
             "chosen": chosen,
             "hidden": hidden,
-            "incomplete": incomplete,
-            "own": any(session.own for session in chosen),
+            "incomplete": of_user is not None and len(chosen) == OF_EACH,
+            "own": own or (of_user is not None and _uses_one_of(request, of_user)),
         }
         return self._response(request, "delete_confirmation.html", context)
 
@@ -448,8 +448,7 @@ class SessionAdmin(ModelAdmin):
 
 def _sessions(infos: Sequence[SessionInfo], request: HttpRequest) -> list[Session]:
     """Return the sessions as the pages show them to who makes this request."""
-    key = request.session.session_key
-    own = None if key is None else keys.session_id(key)
+    own = _own_id(request)
     names = _names({info.user_id for info in infos if info.user_id is not None})
     found = []
     for info in infos:
@@ -458,6 +457,22 @@ def _sessions(infos: Sequence[SessionInfo], request: HttpRequest) -> list[Sessio
         session.user = names.get(info.user_id or "", info.user_id)
         found.append(session)
     return found
+
+
+def _own_id(request: HttpRequest) -> str | None:
+    """
+    Return the id of the session of who makes this request; None if there is none. If
+    the site's engine is another one, no session has this id.
+    """
+    key = request.session.session_key
+    return None if key is None else keys.session_id(key)
+
+
+def _uses_one_of(request: HttpRequest, user: str) -> bool:
+    """Return True if the session of who makes this request is one of this user's."""
+    id = _own_id(request)
+    info = None if id is None else sessions.get(id)
+    return info is not None and info.user_id == user
 
 
 def _shown(moment: datetime | None, otherwise: str = "-") -> str:
@@ -505,9 +520,11 @@ def _names(ids: set[str]) -> dict[str, str]:
 def _pk(model: Any, text: str) -> Any:
     """Return what the users' primary key is for this id; None if it can't be one."""
     try:
-        return model._meta.pk.to_python(text)
+        pk = model._meta.pk.to_python(text)
+        model._meta.pk.run_validators(pk)  # A database may refuse a large number.
     except ValidationError:
         return None
+    return pk
 
 
 def _text(user: Any) -> str:
