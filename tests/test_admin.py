@@ -581,9 +581,27 @@ def test_an_outage_is_a_message(settings, own_engine, ada):
     ):
         response = send(url, data)
         assert response.status_code == 503
-        assert "does not do what was asked" in response.text
+        assert "This can't be done now." in response.text
         assert "no-cache" in response.headers["Cache-Control"]
     assert log() == []
+
+
+def test_a_server_that_does_not_permit_to_scan_still_has_all_the_rest(
+    settings, own_engine, ada
+):
+    with own_engine.connect() as valkey:
+        rights = ["on", ">x", "~*", "+@all", "-scan"]
+        valkey.execute_command("ACL", "SETUSER", "poor", *rights)
+    address = f"valkey://poor:x@127.0.0.1:{own_engine.port}"
+    settings.VALKEY_SESSIONS = {"LOCATION": address}
+    session = new_session(ada)
+    browser = browser_of(User.objects.create_superuser("root"))
+    response = browser.get(LIST)
+    assert response.status_code == 503
+    assert "SCAN" in response.text.upper()
+    assert listed(browser.get(LIST, {"q": "ada"})) == {id_of(session)}
+    browser.post(of(id_of(session), "delete"))
+    assert alive(session) == [False]
 
 
 def test_without_the_index_a_search_says_what_is_missing(browser, valkey_sessions, ada):
