@@ -448,7 +448,8 @@ class SessionAdmin(ModelAdmin):
 
 def _sessions(infos: Sequence[SessionInfo], request: HttpRequest) -> list[Session]:
     """Return the sessions as the pages show them to who makes this request."""
-    own = _own_id(request)
+    # If the site's engine is another one, no session has this id.
+    own = sessions.id_of(request.session)
     names = _names({info.user_id for info in infos if info.user_id is not None})
     found = []
     for info in infos:
@@ -459,18 +460,9 @@ def _sessions(infos: Sequence[SessionInfo], request: HttpRequest) -> list[Sessio
     return found
 
 
-def _own_id(request: HttpRequest) -> str | None:
-    """
-    Return the id of the session of who makes this request; None if there is none. If
-    the site's engine is another one, no session has this id.
-    """
-    key = request.session.session_key
-    return None if key is None else keys.session_id(key)
-
-
 def _uses_one_of(request: HttpRequest, user: str) -> bool:
     """Return True if the session of who makes this request is one of this user's."""
-    id = _own_id(request)
+    id = sessions.id_of(request.session)
     info = None if id is None else sessions.get(id)
     return info is not None and info.user_id == user
 
