@@ -862,13 +862,18 @@ def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
 
 def scan_keys(cursor: Any) -> Flow[tuple[Any, list[str]]]:
     """The same, but return all keys that begin with the prefix."""
-    pattern, step = keys.match_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
-    words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", step]
+    words = scanning(cursor, conf.SCAN_COUNT)
     try:
         cursor, found = yield words
     except ReplyLost:  # Of thousands of steps one may take too long.
         cursor, found = yield words
     return cursor, [key.decode(errors="replace") for key in found]
+
+
+def scanning(cursor: Any, count: int) -> Command:
+    """Return the command that looks at so many keys from the cursor on."""
+    pattern = keys.match_pattern(conf.PREFIX)
+    return ["SCAN", cursor, "MATCH", pattern, "COUNT", str(count)]
 
 
 def swap_out(id: str, head: bytes, user: str | None = None) -> index.Write:

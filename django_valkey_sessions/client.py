@@ -48,7 +48,7 @@ from .exceptions import (
     ReplyLost,
     SessionStoreUnavailable,
 )
-from .flow import Call, Command, Flow, Trip, arun, run
+from .flow import Call, Command, Flow, OnNode, Trip, arun, run
 
 logger = getLogger("django_valkey_sessions")
 
@@ -153,10 +153,15 @@ def record() -> Iterator[list[tuple[str, ...]]]:
 def _note(trip: Trip) -> None:
     records = _records.get()
     if records:
-        commands = trip if isinstance(trip, tuple) else (trip,)
-        names = tuple(str(command[0]) for command in commands)
+        names = tuple(str(command[0]) for command in _commands(trip))
         for trips in records:
             trips.append(names)
+
+
+def _commands(trip: Trip) -> Sequence[Command]:
+    if isinstance(trip, OnNode):
+        return (trip.command,)
+    return trip if isinstance(trip, tuple) else (trip,)
 
 
 def close() -> None:
@@ -564,6 +569,8 @@ class _Blocking(_Link):
         try:
             if isinstance(trip, tuple):
                 return _replies(client.exec(*_batch(trip, self.in_cluster)))
+            if isinstance(trip, OnNode):
+                return client.custom_command(trip.command, _route(trip.slot))
             if self.in_cluster and trip[0] == "SCAN":
                 return _scanned(client.scan(*_cluster_scan("glide_sync", trip)))
             if self.in_cluster and self.watchdog_lives:
@@ -648,6 +655,8 @@ class _Native(_Link):
     async def _sent(self, client: Any, trip: Trip) -> Any:
         if isinstance(trip, tuple):
             return _replies(await client.exec(*_batch(trip, self.in_cluster)))
+        if isinstance(trip, OnNode):
+            return await client.custom_command(trip.command, _route(trip.slot))
         if self.in_cluster and trip[0] == "SCAN":
             return _scanned(await client.scan(*_cluster_scan("glide", trip)))
         return await client.custom_command(trip)
@@ -708,10 +717,6 @@ class _Native(_Link):
                 closing = threading.Thread(target=asyncio.run, args=[client.close()])
                 closing.start()
                 closing.join()
-
-
-def _commands(trip: Trip) -> Sequence[Command]:
-    return trip if isinstance(trip, tuple) else (trip,)
 
 
 # Forking.
@@ -1083,6 +1088,12 @@ def _cluster_scan(module: str, command: Command) -> tuple[Any, ...]:
     if cursor == "0":
         return sys.modules[module].ClusterScanCursor(), pattern, int(count)
     return cursor, pattern, int(count)
+
+
+def _route(slot: int) -> Any:
+    from glide_shared.routes import SlotIdRoute, SlotType
+
+    return SlotIdRoute(SlotType.PRIMARY, slot)
 
 
 def _scanned(reply: list[Any]) -> list[Any]:

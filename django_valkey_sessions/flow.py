@@ -17,9 +17,18 @@ T = TypeVar("T")
 #: The words of one command, as they go over the wire.
 Command = list[str | bytes]
 
+
+@dataclass(frozen=True, slots=True)
+class OnNode:
+    """A command for one node of a cluster: the primary of this slot."""
+
+    slot: int
+    command: Command
+
+
 #: One round trip: one command, or several sent together. Several are answered
 #: by a list that holds, in their order, each reply or the error in its place.
-Trip = Command | tuple[Command, ...]
+Trip = Command | OnNode | tuple[Command, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,11 +271,14 @@ def _text(answer: Any) -> str:
 # Reading and tidying.
 
 
-def members(user: str) -> Flow[list[str]]:
+def members(user: str, limit: int | None = None) -> Flow[list[str]]:
     """
-    Return the ids in this user's index, those that expire first at the front. One that
-    is touched meanwhile may be missed by who has more than PAGE sessions.
+    Return the ids in this user's index, those that expire first at the front; with a
+    limit only so many, which expire last. One that is touched meanwhile may be missed
+    by who has more than PAGE sessions.
     """
+    if limit is not None:
+        return (yield from page_of(user, -limit, limit))
     found: list[str] = []
     while True:
         page = yield from page_of(user, len(found), PAGE)

@@ -6,6 +6,7 @@ can log in with one. Every function has an awaiting twin; each raises
 SessionStoreUnavailable if the server can't tell.
 """
 
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +17,14 @@ from typing import Any
 from django.contrib.sessions.backends.base import SessionBase
 
 from . import client, codec, devices, index, keys
-from .backend import SessionStore, scan, swap_out, tidy_indexes, user_of
+from .backend import SessionStore, scan, scanning, swap_out, tidy_indexes, user_of
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
 from .devices import Device
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
-from .flow import Command, Flow, arun, run
+from .flow import Command, Flow, OnNode, arun, run
 from .index import Entry
-from .scripts import chunks, key_of, looked, raise_first
+from .scripts import chunks, key_of, looked, raise_first, twice
 from .signals import announce, session_ended
 
 logger = getLogger("django_valkey_sessions")
@@ -36,6 +37,17 @@ REVOCATIONS = 20
 #: be read; if there are still more, the next logins end those. Of those that can't be
 #: read it looks at so many times as many.
 SURPLUS, PAGES = 100, 10
+
+#: How many keys one step of a page looks at, and how many sessions are enough for one.
+PAGE_STEP, PAGE = 100, 50
+#: How many steps a page may take. If few of the sessions are wanted, or few of the keys
+#: are sessions, it ends after that with what it has.
+PAGE_STEPS = 100
+
+#: How many slots a cluster has.
+SLOTS = 16384
+#: Where a page begins: SCAN's cursor; before it, in a cluster, a slot of the node.
+_CURSOR = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,20})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,37 @@ async def _apages() -> AsyncIterator[list[SessionInfo]]:
             yield await arun(_read(chunk), client.aexecute)
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some sessions, and where to go on."""
+
+    infos: list[SessionInfo]
+    looked_at: int  # About how many keys of the server were looked at for them.
+    next: str | None  # What to call page() with for more; None: there are no more.
+
+
+def page(start: str | None = None, where: Where | None = None) -> Page:
+    """
+    Return some sessions of which this is true, by default of any, in no order.
+    ``start`` is the ``next`` of the page before, also one that another process has
+    returned; None: from the beginning.
+
+    At most about PAGE_STEP times PAGE_STEPS keys of the server are looked at, however
+    many there are. So a page has usually PAGE to PAGE plus PAGE_STEP sessions, but it
+    may have fewer, or none, and yet not be the last.
+    What iterate() says of sessions that come or go is true of pages too, and in a
+    cluster also of sessions that move to another node meanwhile.
+
+    Raise ValueError if ``start`` is something else.
+    """
+    return run(_page(_begun(start), where), client.execute)
+
+
+async def apage(start: str | None = None, where: Where | None = None) -> Page:
+    """See page()."""
+    return await arun(_page(_begun(start), where), client.aexecute)
+
+
 def count() -> int:
     """
     Return how many sessions the server holds; with EXPIRE off, also expired ones. Looks
@@ -188,17 +231,18 @@ async def aclear(where: Where | None = None) -> int:
     return await arun(_clear(where), client.aexecute)
 
 
-def for_user(user: Any) -> list[SessionInfo]:
+def for_user(user: Any, limit: int | None = None) -> list[SessionInfo]:
     """
     Return the sessions in which this user, or the user with this id, is logged in: the
-    last used first. Sessions that were saved with USER_INDEX off are not found.
+    last used first. With a limit, which is at least 1, not more than so many: those
+    that expire last. Sessions that were saved with USER_INDEX off are not found.
     """
-    return run(_for_user(_user_id(user)), client.execute)
+    return run(_for_user(_user_id(user), limit), client.execute)
 
 
-async def afor_user(user: Any) -> list[SessionInfo]:
+async def afor_user(user: Any, limit: int | None = None) -> list[SessionInfo]:
     """See for_user()."""
-    return await arun(_for_user(_user_id(user)), client.aexecute)
+    return await arun(_for_user(_user_id(user), limit), client.aexecute)
 
 
 def revoke_user(user: Any, keep: str | SessionBase | None = None) -> int:
@@ -252,6 +296,48 @@ def _revoke(id: str) -> Flow[bool]:
         return False
     (done,) = yield from _removed([(id, found[0].user_id)], "revoked")
     return done
+
+
+def _page(start: str, where: Where | None) -> Flow[Page]:
+    position: str | None = start
+    infos: list[SessionInfo] = []
+    steps = 0
+    while position is not None and steps < PAGE_STEPS and len(infos) < PAGE:
+        position, ids = yield from _step(position)
+        steps += 1
+        for chunk in chunks(ids):
+            found = yield from _read(chunk)
+            infos += [info for info in found if where is None or where(info)]
+    return Page(infos, steps * PAGE_STEP, position)
+
+
+def _step(position: str) -> Flow[tuple[str | None, list[str]]]:
+    """
+    Look at some keys from here on. Return where to go on, and the ids of the sessions.
+
+    Not scan(): GLIDE's cursor for a cluster is worth nothing to another process. So the
+    nodes are gone through one after the other, each named by the first of its slots.
+    """
+    slot, _, cursor = position.rpartition(":")
+    command = scanning(cursor, PAGE_STEP)
+    trip = OnNode(int(slot), command) if slot else command
+    reached, names = yield from twice(trip)
+    found = [keys.stored_id(conf.PREFIX, key.decode(errors="replace")) for key in names]
+    ids = [id for id in found if id is not None]
+    if reached != b"0":
+        return f"{slot}:{reached.decode()}" if slot else reached.decode(), ids
+    following = (yield from _node_after(int(slot))) if slot else None
+    return following, ids
+
+
+def _node_after(slot: int) -> Flow[str | None]:
+    """Return where the keys begin of the node after the one with this first slot."""
+    firsts: dict[bytes, int] = {}
+    for first, _, primary, *_ in (yield from twice(["CLUSTER", "SLOTS"])):
+        _, _, node, *_ = primary
+        firsts[node] = min(first, firsts.get(node, first))
+    following = [first for first in firsts.values() if first > slot]
+    return f"{min(following)}:0" if following else None
 
 
 def _count() -> Flow[int]:
@@ -352,9 +438,9 @@ def _announce(id: str, user: str | None, reason: str) -> Flow[None]:
 # The sessions of a user.
 
 
-def _for_user(user: str) -> Flow[list[SessionInfo]]:
+def _for_user(user: str, limit: int | None) -> Flow[list[SessionInfo]]:
     found: list[SessionInfo] = []
-    for ids in chunks((yield from index.members(user))):
+    for ids in chunks((yield from index.members(user, limit))):
         found += yield from _look(user, ids)
     shown = [info for info in found if info.created is not None and _is_alive(info)]
     return sorted(shown, key=_last_used, reverse=True)
@@ -559,6 +645,18 @@ def _kept(keep: str | SessionBase | None) -> str | None:
     if not isinstance(keep, SessionBase):
         return None if keep is None else _checked(keep)
     return id_of(keep)
+
+
+def _begun(start: str | None) -> str:
+    """Return where the page begins, as _step() takes it."""
+    if start is None:
+        return "0:0" if conf.CLUSTER else "0"
+    match = _CURSOR.fullmatch(start)
+    if match and bool(match[1]) is conf.CLUSTER:
+        slot, cursor = int(match[1] or 0), int(match[2])
+        if slot < SLOTS and cursor < 1 << 64:
+            return start
+    raise ValueError("A page begins with None, or with what the page before says.")
 
 
 def _checked(id: str) -> str:

@@ -13,6 +13,15 @@ import tempfile
 import venv
 from pathlib import Path
 
+#: What is not code, and so needs to be named in setup.cfg.
+FILES = (
+    *("py.typed", "dictionaries/1.zdict", "LICENSE"),
+    *("locale/de/LC_MESSAGES/django.mo", "locale/en/LC_MESSAGES/django.mo"),
+    "templates/django_valkey_sessions/session_list.html",
+    "templates/django_valkey_sessions/unavailable.html",
+    "templates/admin/django_valkey_sessions/session/change_list.html",
+)
+
 PROBE = """
 import django
 from django.conf import settings
@@ -55,12 +64,7 @@ def main(dist: Path) -> None:
             capture_output=True,
             text=True,
         ).stdout
-        for name in (
-            *("py.typed", "dictionaries/1.zdict", "LICENSE"),
-            *("locale/de/LC_MESSAGES/django.mo", "locale/en/LC_MESSAGES/django.mo"),
-            "templates/django_valkey_sessions/session_list.html",
-            "templates/django_valkey_sessions/unavailable.html",
-        ):
+        for name in FILES:
             assert name in files, f"{name} is not in the wheel:\n{files}"
         for name in ("tests", "testproject", "benchmarks"):
             assert f"  {name}/" not in files, f"{name} is in the wheel:\n{files}"

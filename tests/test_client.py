@@ -23,7 +23,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import path
 
-from django_valkey_sessions import client
+from django_valkey_sessions import client, sessions
 from django_valkey_sessions.backend import SessionStore, key_of
 from django_valkey_sessions.exceptions import (
     ReplyLost,
@@ -1344,6 +1344,10 @@ def test_a_native_loop_on_a_cluster(clustered, settings):
         await session.asave()
         await session.acycle_key()
         await SessionStore.aclear_expired()
+        page = await sessions.apage()
+        while page.next is not None and not page.infos:
+            page = await sessions.apage(page.next)
+        assert len(page.infos) == 1
         return await SessionStore(session.session_key).aget("a")
 
     assert asyncio.run(serve()) == 1

@@ -84,7 +84,7 @@ def test_a_login_enters_its_session_with_its_expiry(call, prefix, entries):
     assert id == id_of(session)
     assert 0 <= score - (time.time() + lifetime(prefix, id)) < 1.5
     left = client.execute(["PTTL", keys.index_key(prefix, "7")]) / 1000
-    assert FORTNIGHT - 5 < left <= FORTNIGHT + 1
+    assert FORTNIGHT - 60 < left <= FORTNIGHT + 1
 
 
 def test_a_visitor_is_in_no_index(call, prefix):
@@ -118,7 +118,7 @@ def test_on_one_server_the_entry_follows_a_shorter_expiry(call, engine, entries)
     first = entries()[id_of(session)]
     session.set_expiry(100)
     call(session, "save")
-    assert -905 <= entries()[id_of(session)] - first < -895
+    assert -960 <= entries()[id_of(session)] - first < -895
 
 
 def test_touching_renews_the_entry(call, prefix, entries, change):
@@ -127,7 +127,7 @@ def test_touching_renews_the_entry(call, prefix, entries, change):
     key = keys.index_key(prefix, "7")
     client.execute(["ZADD", key, str(int(time.time()) + 10), id_of(session)])
     assert call(opened(call, session), "touch") is True
-    assert entries()[id_of(session)] > time.time() + FORTNIGHT - 5
+    assert entries()[id_of(session)] > time.time() + FORTNIGHT - 60
 
 
 def test_touching_brings_a_lost_entry_back(call, prefix, entries, change):
@@ -183,7 +183,7 @@ def test_an_expired_lifetime_removes_the_entry(call, prefix, entries):
 def test_the_entry_ends_with_the_maximum_lifetime(call, prefix, entries, change):
     change(MAX_LIFETIME=500)
     session = new_session(call)
-    assert 495 < entries()[id_of(session)] - time.time() <= 502
+    assert 440 < entries()[id_of(session)] - time.time() <= 502
 
 
 def test_without_expiry_the_entry_has_that_of_the_envelope(
@@ -191,7 +191,7 @@ def test_without_expiry_the_entry_has_that_of_the_envelope(
 ):
     change(EXPIRE=False, TTL=500)
     session = new_session(call)
-    assert 495 < entries()[id_of(session)] - time.time() <= 502
+    assert 440 < entries()[id_of(session)] - time.time() <= 502
     call(session, "update", {"a": 1})
     call(session, "save")
     assert list(entries()) == [id_of(session)]
@@ -208,7 +208,7 @@ def test_the_index_expires_with_its_last_session(call, prefix):
     new_session(call, _session_expiry=1000)
     new_session(call, _session_expiry=100)
     left = client.execute(["PTTL", keys.index_key(prefix, "7")]) / 1000
-    assert 995 < left <= 1001
+    assert 940 < left <= 1001
 
 
 def test_without_the_index_nothing_is_entered(call, prefix, change):
@@ -509,7 +509,7 @@ def test_reindexing_enters_what_is_not(call, api, prefix, entries):
     assert api("reindex") == 2
     assert list(entries("7")) == [id_of(one)]
     assert list(entries("8")) == [id_of(two)]
-    assert 0 <= entries("7")[id_of(one)] - time.time() - FORTNIGHT < 2
+    assert -60 < entries("7")[id_of(one)] - time.time() - FORTNIGHT < 2
 
 
 def test_reindexing_does_not_shorten_an_entry(call, api, prefix, entries):

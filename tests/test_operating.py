@@ -26,8 +26,8 @@ ONE, CLUSTER = re.findall(r"^ACL SETUSER .+$", TEXT, re.MULTILINE)
 RIGHTS = re.findall(r"\+([a-z]+)\b", ONE)
 #: What the client needs to connect.
 FOR_GLIDE = {"info"}
-#: What is asked of sentinels, and what only REPLICAS_ACK needs.
-ELSEWHERE = {"sentinel", "wait"}
+#: What is asked of sentinels, of clusters, and what only REPLICAS_ACK needs.
+ELSEWHERE = {"sentinel", "cluster", "wait"}
 
 
 def grant(own, line):
@@ -76,6 +76,7 @@ def test_the_engine_needs_no_other_rights(guarded, settings):
 
 def test_each_right_is_one_that_is_needed():
     assert sorted(RIGHTS) == sorted((spelt() | FOR_GLIDE) - ELSEWHERE)
+    assert "+cluster|slots" in CLUSTER  # Pages go from node to node.
     assert "`+wait`" in TEXT
 
 

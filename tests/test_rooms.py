@@ -51,7 +51,11 @@ ROOMS = {
         *("management", "sessions", "moving", "previous"),
         *("backend", "conf", "keys", "server", "checks", "codec"),
     },
-    "admin": {"sessions"},
+    # The exceptions are everybody's; conf for one of its own, keys for the session of
+    # who looks.
+    "admin": {"sessions", "models", "conf", "keys"},
+    # What it is the face of in the admin.
+    "models": {"sessions"},
     # The store only to tell whether a session is one of ours.
     "views": {"backend", "sessions"},
     "urls": {"views"},

@@ -244,3 +244,92 @@ def test_looking_goes_on_when_the_connection_breaks(engine, before_each_trip):
 
 def expires_in(info):
     return info.expires - datetime.now(UTC)
+
+
+def test_with_a_limit_a_user_has_the_sessions_that_expire_last(api, prefix):
+    ids = [id_of(new_session("7", _session_expiry=900 + n)) for n in range(4)]
+    assert {info.id for info in api("for_user", "7", limit=2)} == set(ids[2:])
+
+
+# Pages.
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    monkeypatch.setattr(sessions, "PAGE_STEP", 5)
+    monkeypatch.setattr(sessions, "PAGE", 5)
+    monkeypatch.setattr(sessions, "PAGE_STEPS", 3)
+
+
+def all_pages(api, where=None):
+    start, pages = None, []
+    while start is not None or not pages:
+        pages.append(api("page", start, where))
+        start = pages[-1].next
+    return pages
+
+
+def test_pages_have_all_sessions_and_only_these(api, prefix, others, small_pages):
+    for key in strange_keys(prefix):
+        others("SET", key, "not ours")
+    ours = {id_of(new_session("7")) for _ in range(30)} | {id_of(new_session())}
+    pages = all_pages(api)
+    assert len(pages) > 1
+    assert {info.id for page in pages for info in page.infos} == ours
+
+
+def test_a_page_looks_at_so_many_keys_and_no_more(api, prefix, small_pages):
+    wanted = {id_of(new_session(n=n)) for n in range(60)}
+    pages = all_pages(api, lambda info: info.user_id is not None)
+    assert [page.infos for page in pages] == [[]] * len(pages)
+    assert {page.looked_at for page in pages[:-1]} == {15}
+    assert len(pages) > 2
+    wanted.add(id_of(new_session("7")))
+    pages = all_pages(api, lambda info: info.user_id is not None)
+    assert [info.user_id for page in pages for info in page.infos] == ["7"]
+
+
+def test_an_empty_server_has_one_empty_page(api, prefix):
+    (page,) = all_pages(api)
+    assert (page.infos, page.next) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "x", "-1", "1:2:3", "0:", str(1 << 64), "16384:0", f"0:{1 << 64}"]
+)
+def test_a_page_begins_nowhere_else(api, prefix, wrong):
+    with pytest.raises(ValueError, match="page before"):
+        api("page", wrong)
+
+
+def test_a_page_of_a_cluster_is_none_of_a_single_server(engine, clustered, settings):
+    """As after the setting was changed, from a link in an old browser window."""
+    with pytest.raises(ValueError, match="page before"):
+        sessions.page("0")
+    settings.VALKEY_SESSIONS = {"LOCATION": "valkey://127.0.0.1:1"}
+    with pytest.raises(ValueError, match="page before"):
+        sessions.page("0:0")
+
+
+def test_a_page_may_be_asked_for_while_the_connection_breaks(
+    api, prefix, before_each_trip
+):
+    session = new_session(a=1)
+    broken = []
+
+    def break_once(trip):
+        if not broken:
+            broken.append(trip)
+            raise ConnectionLost("broken")
+
+    before_each_trip(break_once)
+    assert [info.id for page in all_pages(api) for info in page.infos] == [
+        id_of(session)
+    ]
+    assert broken
+
+
+def test_the_trips_of_a_page_are_recorded(prefix):
+    with client.record() as trips:
+        sessions.page()
+    assert trips[0] == ("SCAN",)

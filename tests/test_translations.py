@@ -32,7 +32,9 @@ def sources():
     for path in PACKAGE.rglob("*.py"):
         yield path.read_text(encoding="utf-8")
     for path in PACKAGE.rglob("templates/**/*.html"):
-        yield templatize(path.read_text(encoding="utf-8"))
+        code = templatize(path.read_text(encoding="utf-8"))
+        # A template is indented as it likes.
+        yield "\n".join(line.strip() for line in code.splitlines())
 
 
 def texts():

@@ -34,7 +34,8 @@ WHAT_TO_TRY = """
   Press "Both at once": two requests load the session, each changes a key of its
   own, both save. Both changes are there.
   Press one of the slow buttons, and log out meanwhile in another tab.
-  Log in with two browsers, and let one end the session of the other."""
+  Log in with two browsers, and let one end the session of the other; or look at all
+  of them under "Admin"."""
 
 
 class Command(BaseCommand):
