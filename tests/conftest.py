@@ -80,7 +80,7 @@ def valkey() -> Iterator[valkey_client.Valkey]:
 @pytest.fixture
 def own_server() -> Iterator[servers.Server]:
     """A server that the test may stop, pause and fill."""
-    server = servers.Server("--appendonly", "yes")
+    server = servers.Server("--appendonly", "yes", "--appendfsync", "always")
     yield server
     server.close()
 
