@@ -6,6 +6,7 @@ server get one of their own.
 import asyncio
 import contextvars
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -31,6 +32,9 @@ _report = ""
 
 def pytest_configure(config: pytest.Config) -> None:
     global _server, _report
+    # Development mode has it tell of slow event loops, which is for tests of logs to
+    # take for what they wait for; and slow is what a busy machine makes all of them.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     if not config.option.collectonly:
         try:
             _server, _report = servers.suite_server()
