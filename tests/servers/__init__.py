@@ -16,6 +16,7 @@ from .certificates import Certificates as Certificates
 from .choice import NoBackend as NoBackend
 from .choice import backend as backend
 from .choice import close as close
+from .containers import Docker as Docker
 from .server import NotStarted as NotStarted
 from .server import Server as Server
 from .sites import APPLICATION_SERVERS as APPLICATION_SERVERS
