@@ -66,6 +66,17 @@ def test_replies_are_garbage(far_site, proxy, visited):
         proxy.on_reply = None
 
 
+@pytest.mark.parametrize("seal", [True, False])
+def test_replies_come_twice(serve, proxy, visited, seal):
+    location = f"valkey://:{PASSWORD}@127.0.0.1:{proxy.port}/0"
+    with serve(LOCATION=location, SEAL=seal) as site, visited(site) as load:
+        proxy.on_reply = lambda data, send: send(data + data)
+        for _ in range(20):
+            load.wait_until_saved()
+        proxy.on_reply = None
+    assert all("do not belong" in text for text in load.errors())
+
+
 # Packets, as a firewall or a router loses them.
 
 

@@ -28,6 +28,7 @@ from .suite import suite_server as suite_server
 from .topologies import cluster as cluster
 from .topologies import replica as replica
 from .topologies import sentinels as sentinels
+from .topologies import swap as swap
 from .topologies import tls as tls
 from .waiting import free_port as free_port
 from .waiting import wait_until as wait_until
