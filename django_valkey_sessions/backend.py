@@ -26,7 +26,6 @@ from .exceptions import (
     ConnectionLost,
     ReplyLost,
     SessionConflict,
-    SessionStoreUnavailable,
 )
 from .flow import Call, Command, Flow, Trip, arun, run
 from .index import Entry
@@ -34,11 +33,13 @@ from .merge import merge, same
 from .previous import Engine, Found, Missed
 from .scripts import (
     ADOPT,
+    NO_STRING,
     Evaluation,
     again,
     key_of,
     looked,
     raise_first,
+    surely_stored,
     together,
     twice,
 )
@@ -59,10 +60,6 @@ PAUSE, LONGEST_PAUSE = 0.008, 0.25
 USER_KEY = "_auth_user_id"
 #: Where Django keeps what set_expiry() was given.
 EXPIRY_KEY = "_session_expiry"
-
-
-#: Stands for a stored value that is no string but a list, a set, a hash ...
-NO_STRING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,8 +380,8 @@ class SessionStore(SessionBase):
         """Return the stored version and its data; None if there is no session."""
         try:
             found = self._open(blob, id)
-        except Unreadable as error:
-            found = yield from self._opened_again(blob, id, error)
+        except Unreadable:
+            found = yield from self._opened_again(id)
         if found is None:
             return None
         version, _ = found
@@ -395,29 +392,20 @@ class SessionStore(SessionBase):
             return None
         return found
 
-    def _opened_again(
-        self, blob: Any, id: str, reason: Unreadable
-    ) -> Flow[tuple[Version, dict[str, Any]] | None]:
-        # GLIDE shares a connection between all threads and can't notice when a reply
-        # reaches the wrong one. That looks the same, but not a second time.
-        again, _ = yield from self._fetch(id)
-        if again == blob:
-            logger.warning(
-                "Session %s... can't be read: %s. It is taken for no session, and left "
-                "alone.",
-                id[:8],
-                reason,
-            )
-            yield from announce(
-                session_unreadable, type(self), id=id, reason=str(reason)
-            )
-            return None
+    def _opened_again(self, id: str) -> Flow[tuple[Version, dict[str, Any]] | None]:
+        blob = yield from surely_stored(id)
         try:
-            return self._open(again, id)
-        except Unreadable:
-            raise SessionStoreUnavailable(
-                "Valkey's replies do not belong to the requests that they reach."
-            ) from None
+            return self._open(blob, id)
+        except Unreadable as error:
+            reason = str(error)
+        logger.warning(
+            "Session %s... can't be read: %s. It is taken for no session, and left "
+            "alone.",
+            id[:8],
+            reason,
+        )
+        yield from announce(session_unreadable, type(self), id=id, reason=reason)
+        return None
 
     def _move_in(self, id: str) -> Flow[Any]:
         """

@@ -3,13 +3,14 @@ What more than one flow sends: the scripts, and the ways to send scripts and com
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from . import keys
 from .client import ScriptMissing, WrongType
 from .conf import conf
-from .exceptions import ConnectionLost, ReplyLost
+from .exceptions import ConnectionLost, ReplyLost, SessionStoreUnavailable
 from .flow import Command, Flow, Trip
 
 T = TypeVar("T")
@@ -167,6 +168,18 @@ for n = 2, #KEYS do
 end
 """)
 
+#: Read the session at KEYS[1]. The answer begins with ARGV[1], which shows that it is
+#: the one to this question. Then come + and the value; - if that is no string; nothing
+#: if there is none. One text, because a list could be taken for an answer of the index.
+LOOK = Script("""
+local value = redis.pcall('GET', KEYS[1])
+if type(value) == 'table' then
+  if string.find(value.err, '^WRONGTYPE') then return ARGV[1] .. '-' end
+  return value
+end
+return ARGV[1] .. (value and '+' .. value or '')
+""")
+
 #: Store ARGV[1], a session of the previous engine, at KEYS[1], to expire after ARGV[2]
 #: milliseconds (none: never); and for ARGV[3] milliseconds take note of that at
 #: KEYS[2]. Unless the note is there already: then it was moved before, and if it is not
@@ -186,6 +199,9 @@ end
 redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
 return string.sub(ARGV[1], 7, 18)
 """)
+
+#: Stands for a stored value that is no string but a list, a set, a hash ...
+NO_STRING = object()
 
 #: The scripts that this process has sent in full, which is how the server learns them.
 _sent: set[Script] = set()
@@ -259,6 +275,26 @@ def again(begin: Callable[[], Flow[Any]]) -> Flow[Any]:
         return (yield from begin())
     except ConnectionLost:
         return (yield from begin())
+
+
+def surely_stored(id: str) -> Flow[Any]:
+    """
+    Return the value of the session with this id: None if there is none, NO_STRING if it
+    is of another type. GLIDE shares a connection between all
+    threads, and can't notice when replies reach the wrong ones, be it several in a row.
+    So this one has to show what it belongs to; if it does not, raise
+    SessionStoreUnavailable.
+    """
+    mark = os.urandom(12)
+    looking = Evaluation(LOOK, [key_of(id)], [mark])
+    reply = yield from again(lambda: one(looking))
+    if not isinstance(reply, bytes) or not reply.startswith(mark):
+        raise SessionStoreUnavailable(
+            "Valkey's replies do not belong to the requests that they reach."
+        )
+    start = len(mark)
+    kind, value = reply[start : start + 1], reply[start + 1 :]
+    return {b"+": value, b"-": NO_STRING}.get(kind)
 
 
 def looked(trip: tuple[Command, ...]) -> Flow[list[Any]]:

@@ -174,25 +174,12 @@ def pair(using):
     return primary, replica
 
 
-def swap(primary, replica):
-    """Let them change places without a loss, as somebody does who knows how."""
-    with primary.connect() as old, replica.connect() as new:
-        old.client_pause(5000, all=False)
-        servers.wait_until(
-            lambda: (
-                old.info("replication")["master_repl_offset"]
-                == new.info("replication")["master_repl_offset"]
-            )
-        )
-        new.replicaof("NO", "ONE")
-        old.replicaof("127.0.0.1", replica.port)
-        old.client_unpause()
-
-
 def test_primary_and_replica_change_places(pair, log):
     primary, replica = pair
     with Writers() as writers:
-        follows(writers, lambda: swap(primary, replica), lambda: is_primary(replica))
+        follows(
+            writers, lambda: servers.swap(primary, replica), lambda: is_primary(replica)
+        )
         lines = told(log)
     writers.check()
     assert lines == [False, True]

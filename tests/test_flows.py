@@ -99,15 +99,35 @@ def test_an_error_in_one_of_two_replies_is_an_error(settings):
 @pytest.mark.parametrize("foreign", [b"garbage", 17, "OK", [b"a"], True])
 def test_a_reply_that_can_not_be_read_is_asked_for_again(foreign):
     talk = Conversation(SessionStore(SESSION_KEY)._load())
-    assert talk.reply(foreign) == ["GET", KEY]
-    assert talk.end(value(a=1)) == {"a": 1}
+    assert talk.end(marked(talk, foreign) + b"+" + value(a=1)) == {"a": 1}
 
 
-def test_replies_that_change_and_can_not_be_read_are_an_error():
+def marked(talk, unreadable):
+    """Reply what can't be read; return by what the next reply has to be known."""
+    *_, key, mark = talk.reply(unreadable)
+    assert key == KEY
+    return mark
+
+
+@pytest.mark.parametrize("foreign", [b"twelve bytes+", [b"a"], None])
+def test_a_second_reply_without_its_mark_is_an_error(foreign):
     talk = Conversation(SessionStore(SESSION_KEY)._load())
     talk.reply(b"meant for somebody")
     with pytest.raises(SessionStoreUnavailable, match="do not belong"):
-        talk.reply(b"meant for somebody else")
+        talk.reply(foreign)
+
+
+def test_the_same_reply_of_somebody_else_twice_logs_nobody_out():
+    theirs = codec.pack(b'{"a":1}', "f" * 32, 1)
+    talk = Conversation(SessionStore(SESSION_KEY)._load())
+    talk.reply(theirs)
+    with pytest.raises(SessionStoreUnavailable, match="do not belong"):
+        talk.reply(theirs)
+
+
+def test_a_session_that_ends_between_the_replies_is_none():
+    talk = Conversation(SessionStore(SESSION_KEY)._load())
+    assert talk.end(marked(talk, b"meant for somebody")) == {}
 
 
 def test_another_sessions_value_is_never_ours(settings):
@@ -115,8 +135,7 @@ def test_another_sessions_value_is_never_ours(settings):
     for seal in (True, False):
         settings.VALKEY_SESSIONS = {"SEAL": seal}
         talk = Conversation(SessionStore(SESSION_KEY)._load())
-        talk.reply(theirs)
-        assert talk.end(theirs) == {}
+        assert talk.end(marked(talk, theirs) + b"+" + theirs) == {}
 
 
 # Saving.
@@ -262,7 +281,7 @@ def test_a_foreign_reply_is_not_taken_for_success():
     session = loaded(a=1)
     session["a"] = 2
     talk = Conversation(session._save(must_create=False))
-    assert talk.reply(b"twelve bytes") == ["GET", KEY]
+    talk.reply(b"twelve bytes")
     with pytest.raises(SessionStoreUnavailable, match="do not belong"):
         talk.reply(b"other twelve")
 
@@ -272,8 +291,7 @@ def test_a_reply_that_reached_somebody_else_is_found_by_its_stamp():
     session["n"] = 2
     talk = Conversation(session._save(must_create=False))
     written = talk.sent[0][5]
-    talk.reply(b"twelve bytes")
-    again = talk.reply(written)
+    again = talk.reply(marked(talk, b"twelve bytes") + b"+" + written)
     assert again[4] == codec.stamp_of(written)
     assert session._session_cache == {"n": 2}
     talk.end(codec.stamp_of(again[5]))

@@ -99,6 +99,15 @@ def replicas(primary_with_replicas):
 
 
 @pytest.fixture(scope="module")
+def sentinels(primary_with_replicas):
+    watching = servers.sentinels(primary_with_replicas[0], "main")
+    hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in watching)
+    yield {"LOCATION": f"sentinel://{hosts}/main"}
+    for sentinel in watching:
+        sentinel.close()
+
+
+@pytest.fixture(scope="module")
 def whole_cluster(cluster):
     return {"LOCATION": [node.url for node in cluster[:2]], "CLUSTER": True}
 
@@ -112,6 +121,7 @@ def whole_cluster(cluster):
         "mutual_tls",
         "acl_user",
         "replicas",
+        "sentinels",
         "whole_cluster",
     ],
 )

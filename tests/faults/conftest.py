@@ -35,14 +35,20 @@ def way(request: pytest.FixtureRequest) -> str:
 def serve(
     way: str, site_data: Path
 ) -> Callable[..., contextlib.AbstractContextManager[int]]:
-    """Serve the site with these settings of the engine; give its port."""
+    """
+    Serve the site with these settings of the engine, and with this middleware before
+    its own if there is one; give its port.
+    """
 
-    def serve(**settings: object) -> contextlib.AbstractContextManager[int]:
+    def serve(
+        middleware: str = "", **settings: object
+    ) -> contextlib.AbstractContextManager[int]:
         return servers.serving(
             way,
             site_data,
             DJANGO_SETTINGS_MODULE="tests.faults.settings",
             VALKEY_SESSIONS=json.dumps(settings),
+            FIRST_MIDDLEWARE=middleware,
             DEMO_DEBUG="1",  # Its pages name the cause of an error.
         )
 

@@ -4,6 +4,7 @@ import http.client
 import re
 import threading
 import time
+import uuid
 from collections import Counter
 
 from demo.walk import Reply, Visitor
@@ -28,6 +29,11 @@ class Visit(threading.Thread):
         self._visitor = logged_in(port)
         self._ended = ended
         self.key = self._visitor.cookies["sessionid"]
+        #: What nobody else has in a session.
+        self.mine = uuid.uuid4().hex
+        wait_until(
+            lambda: self._visitor.post("/set/mine/", value=self.mine).status == 302
+        )
         self.tried = 0
         #: The last change that the site said was saved.
         self.saved = 0
@@ -57,6 +63,8 @@ class Visit(threading.Thread):
         seen = reply.json()
         if seen["user"] != "demo":
             self.wrong.append("logged out")
+        elif seen["session"]["mine"] != self.mine:
+            self.wrong.append("somebody else's session")
         elif not self.saved <= int(seen["session"].get("number", 0)) <= self.tried:
             self.wrong.append(f"{self.saved} was saved, and lost")
 
@@ -115,7 +123,8 @@ class Load:
 
     def check(self) -> None:
         """Nobody was logged out, nothing was lost, and nothing hung."""
-        assert [wrong for visit in self.visits for wrong in visit.wrong] == []
+        wrong = [wrong for visit in self.visits for wrong in visit.wrong]
+        assert wrong == [], wrong
         assert self.slowest() < HANGS
 
     def slowest(self) -> float:

@@ -85,6 +85,22 @@ def test_it_forgets_its_scripts(site, own_server, visited):
 
 
 @pytest.fixture
+def pair():
+    primary = servers.Server(*KEEPING)
+    replica = servers.replica(primary)
+    yield primary, replica
+    replica.close()
+    primary.close()
+
+
+def test_it_becomes_a_replica(serve, pair, visited):
+    with serve(LOCATION=[s.url for s in pair]) as site, visited(site) as load:
+        for primary, replica in (pair, pair[::-1], pair):
+            servers.swap(primary, replica)
+            load.wait_until_saved()
+
+
+@pytest.fixture
 def own_cluster():
     nodes = servers.cluster(*KEEPING, replicas=0)
     yield nodes

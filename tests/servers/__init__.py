@@ -16,6 +16,7 @@ from .certificates import Certificates as Certificates
 from .choice import NoBackend as NoBackend
 from .choice import backend as backend
 from .choice import close as close
+from .containers import Docker as Docker
 from .server import NotStarted as NotStarted
 from .server import Server as Server
 from .sites import APPLICATION_SERVERS as APPLICATION_SERVERS
@@ -27,6 +28,7 @@ from .suite import suite_server as suite_server
 from .topologies import cluster as cluster
 from .topologies import replica as replica
 from .topologies import sentinels as sentinels
+from .topologies import swap as swap
 from .topologies import tls as tls
 from .waiting import free_port as free_port
 from .waiting import wait_until as wait_until

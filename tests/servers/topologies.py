@@ -16,6 +16,16 @@ def replica(primary: Server) -> Server:
     return server
 
 
+def swap(primary: Server, replica: Server) -> None:
+    """Let them change places without a loss, as somebody does who knows how."""
+    with primary.connect() as old, replica.connect() as new:
+        old.client_pause(5000, all=False)
+        wait_until(lambda: _offset(old) == _offset(new))
+        new.replicaof("NO", "ONE")
+        old.replicaof("127.0.0.1", replica.port)
+        old.client_unpause()
+
+
 def sentinels(primary: Server, service: str, count: int = 3) -> list[Server]:
     """
     Start so many sentinels that watch a primary and its replicas, and wait until they
@@ -97,6 +107,10 @@ def _is_complete(client: valkey.Valkey, replicas: int) -> bool:
     return "cluster_state:ok" in str(info) and all(
         len(slot[2:]) == 1 + replicas for slot in slots
     )
+
+
+def _offset(connection: valkey.Valkey) -> int:
+    return int(connection.info("replication")["master_repl_offset"])
 
 
 def _has_everything(connection: valkey.Valkey) -> bool:
