@@ -54,7 +54,7 @@ logger = getLogger("django.security.SuspiciousSession")
 RETRIES = 20
 #: Seconds that the pause before the third try lasts at the most; before each further
 #: one it may be twice as long, up to LONGEST_PAUSE.
-PAUSE, LONGEST_PAUSE = 0.008, 0.25
+PAUSE, LONGEST_PAUSE = 0.008, 0.5
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
