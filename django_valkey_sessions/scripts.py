@@ -280,10 +280,9 @@ def again(begin: Callable[[], Flow[Any]]) -> Flow[Any]:
 def surely_stored(id: str) -> Flow[Any]:
     """
     Return the value of the session with this id: None if there is none, NO_STRING if it
-    is of another type. GLIDE shares a connection between all
-    threads, and can't notice when replies reach the wrong ones, be it several in a row.
-    So this one has to show what it belongs to; if it does not, raise
-    SessionStoreUnavailable.
+    is of another type. Raise SessionStoreUnavailable if the reply is not surely to this
+    question: GLIDE shares a connection between all threads, and can't notice when
+    replies reach the wrong ones, be it several in a row.
     """
     mark = os.urandom(12)
     looking = Evaluation(LOOK, [key_of(id)], [mark])
