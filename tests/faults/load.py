@@ -111,9 +111,11 @@ class Load:
         wait_until(lambda: all(v.saved_at > began for v in self.visits), RECOVERY)
         return time.monotonic() - began
 
-    def wait_for_error(self, cause: str) -> None:
+    def wait_for_error(self, *causes: str) -> None:
         """Wait until somebody is told this."""
-        wait_until(lambda: any(cause in text for text in self.errors()))
+        wait_until(
+            lambda: any(cause in text for text in self.errors() for cause in causes)
+        )
 
     def errors(self) -> Counter[str]:
         total: Counter[str] = Counter()
