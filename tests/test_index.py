@@ -283,8 +283,10 @@ def test_a_missing_right_to_the_index_does_no_harm(call, without_rights, caplog)
     assert opened(call, session)["_auth_user_id"] == "7"
     call(session, "flush")
     assert list(SessionStore.ids()) == []
-    assert "'zadd' command" in caplog.text
-    assert len(caplog.records) == 2  # The other is about ZREM.
+    assert "index of users' sessions can't be written" in caplog.text
+    # About ZADD and about ZREM; Redis does not name them, and it is the same text.
+    texts = {record.getMessage() for record in caplog.records}
+    assert len(texts) == len(caplog.records) <= 2
 
 
 # Who has which.
