@@ -580,7 +580,10 @@ class SessionStore(SessionBase):
         else:
             stamp = self._base.stamp if self._base else b""
             touching = index.touch(id, stamp, lifetime, user)
-            touched = yield from index.written_twice(touching)
+            try:
+                touched = yield from index.written_twice(touching)
+            except WrongType:
+                return False
         self._expires_at = _expires_at(lifetime)
         return bool(touched) and lifetime > 0
 

@@ -41,6 +41,28 @@ def elsewhere(work):
     thread.join()
 
 
+@pytest.fixture
+def after_each_trip(monkeypatch):
+    """Have something done when a reply has come, before it is passed on."""
+    execute, aexecute = client.execute, client.aexecute
+
+    def install(act):
+        def blocking(trip):
+            reply = execute(trip)
+            act(trip)
+            return reply
+
+        async def awaiting(trip):
+            reply = await aexecute(trip)
+            act(trip)
+            return reply
+
+        monkeypatch.setattr(client, "execute", blocking)
+        monkeypatch.setattr(client, "aexecute", awaiting)
+
+    return install
+
+
 # What one process takes for expired may live for the others.
 
 
@@ -149,28 +171,16 @@ def test_the_limit_is_reached_although_much_can_not_be_read(
 
 
 def test_a_lost_reply_of_the_limit_leaves_no_session_without_an_entry(
-    call, prefix, change, monkeypatch, entries
+    call, prefix, change, after_each_trip, entries
 ):
     change(MAX_SESSIONS_PER_USER=1)
     new_session(call)
-    execute, aexecute = client.execute, client.aexecute
 
     def lose(trip):
         if sent(scripts.LIMIT, trip):
             raise ConnectionLost("lost")
 
-    def blocking(trip):
-        reply = execute(trip)
-        lose(trip)
-        return reply
-
-    async def awaiting(trip):
-        reply = await aexecute(trip)
-        lose(trip)
-        return reply
-
-    monkeypatch.setattr(client, "execute", blocking)
-    monkeypatch.setattr(client, "aexecute", awaiting)
+    after_each_trip(lose)
     new_session(call)
     assert set(SessionStore.ids()) <= set(entries())
 
@@ -281,6 +291,17 @@ def test_a_late_touch_does_not_renew_a_session_that_is_another_users_by_now(
     assert client.execute(["PTTL", key]) <= 1000000
     assert call(opened(call, session), "touch") is True
     assert client.execute(["PTTL", key]) > 1000000
+
+
+def test_touching_what_is_no_session_any_more_says_so(call, prefix, change):
+    change(TOUCH_INTERVAL=0)
+    session = opened(call, new_session(call))
+    key = keys.stored_key(prefix, id_of(session))
+    client.execute(["UNLINK", key])
+    client.execute(["RPUSH", key, "another application's"])
+    assert call(session, "touch") is False
+    assert client.execute(["PTTL", key]) == -1
+    client.execute(["UNLINK", key])
 
 
 def test_a_late_touch_of_what_is_gone_says_so(call, prefix, entries, change):
@@ -394,7 +415,7 @@ def test_a_receiver_may_use_sessions(call, engine, receivers):
 
 
 def test_ending_counts_what_it_ended_although_a_reply_was_lost(
-    api, call, prefix, monkeypatch, receivers
+    api, call, prefix, after_each_trip, receivers
 ):
     told = []
 
@@ -403,7 +424,6 @@ def test_ending_counts_what_it_ended_although_a_reply_was_lost(
 
     receivers(signals.session_ended, note)
     session = new_session(call)
-    execute, aexecute = client.execute, client.aexecute
     lost = []
 
     def lose(trip):
@@ -413,18 +433,7 @@ def test_ending_counts_what_it_ended_although_a_reply_was_lost(
             lost.append(True)
             raise ConnectionLost("lost")
 
-    def blocking(trip):
-        reply = execute(trip)
-        lose(trip)
-        return reply
-
-    async def awaiting(trip):
-        reply = await aexecute(trip)
-        lose(trip)
-        return reply
-
-    monkeypatch.setattr(client, "execute", blocking)
-    monkeypatch.setattr(client, "aexecute", awaiting)
+    after_each_trip(lose)
     assert api("revoke", id_of(session)) is True
     assert told == ["revoked"]
 
