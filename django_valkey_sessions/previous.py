@@ -6,6 +6,7 @@ threads. A flow has it done as a call (see flow.py). Session keys are credential
 what handles them hides its variables from error reports.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,6 +56,10 @@ class Missed:
 
 class CantList(Exception):
     """The engine can't say which sessions it has. The message says why."""
+
+
+class CantRead(Exception):
+    """The engine's own store fails. The message says how, and has no session key."""
 
 
 class Engine:
@@ -216,6 +221,15 @@ class Files(Engine):
 class Caches(Engine):
     """Django's cache, whose load() takes an outage for "no session"."""
 
+    def pages(self) -> Iterator[list[Found | Missed]]:
+        with _reading_a_cache():
+            yield from super().pages()
+
+    @sensitive_variables()
+    def still_has(self, sessions: Sequence[Found]) -> set[str]:
+        with _reading_a_cache():
+            return super().still_has(sessions)
+
     def _read(self, store: Any, session_key: str) -> Found | Missed:
         try:
             data = store._cache.get(store.cache_key)
@@ -253,6 +267,20 @@ class Caches(Engine):
         pattern = keys.match_pattern(head)
         found = cache._cache.get_client(head).scan_iter(match=pattern, count=PAGE)
         return (key.decode(errors="replace").removeprefix(head) for key in found)
+
+
+@contextlib.contextmanager
+def _reading_a_cache() -> Iterator[None]:
+    """Make one error of those of all caches, whose texts may tell a session key."""
+    try:
+        yield
+    except CantList:
+        raise
+    except Exception as error:
+        raise CantRead(
+            f"The cache {settings.SESSION_CACHE_ALIAS!r} can't be read: "
+            f"{type(error).__name__}."
+        ) from error
 
 
 def engine_of(store: type[SessionBase]) -> Engine:

@@ -329,6 +329,30 @@ def test_what_the_serializer_can_not_take_is_left_and_named(run, redis_cache):
     )
 
 
+def test_a_cache_that_fails_is_an_error_and_says_how_far_it_got(
+    run, redis_cache, monkeypatch
+):
+    monkeypatch.setattr(previous, "PAGE", 1)
+    create(CacheStore, 2)
+    read = previous.Caches._read
+    reads = []
+
+    def failing(self, store, session_key):
+        reads.append(session_key)
+        if len(reads) > 2:  # Each session is read twice.
+            # As of a server that ends meanwhile: each cache has its own errors.
+            raise ConnectionResetError(f"reading {session_key}")
+        return read(self, store, session_key)
+
+    monkeypatch.setattr(previous.Caches, "_read", failing)
+    with pytest.raises(CommandError) as caught:
+        run("import", "--from=cache")
+    assert str(caught.value) == (
+        "The cache 'default' can't be read: ConnectionResetError. 1 session moved. "
+        "Run it again to go on."
+    )
+
+
 def own_key(key, prefix, version):
     return f"{key}:{prefix}"
 

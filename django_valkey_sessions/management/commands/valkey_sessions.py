@@ -23,7 +23,7 @@ from ...backend import SessionStore
 from ...conf import conf
 from ...exceptions import SessionStoreUnavailable
 from ...moving import move
-from ...previous import CantList
+from ...previous import CantList, CantRead
 from ...sessions import SessionInfo
 from .. import arguments, choice, doctor, findings, moving, summary, training
 from ..findings import FAIL, Finding
@@ -282,7 +282,7 @@ class Command(BaseCommand):
                 f"{error}. With PREVIOUS_ENGINE in VALKEY_SESSIONS each session is "
                 "moved when it is used."
             ) from error
-        except (DatabaseError, PermissionError) as error:
+        except (CantRead, DatabaseError, PermissionError) as error:
             raise CommandError(f"{error} {tally.so_far()}") from error
         self._say(str(tally))
 
