@@ -1,0 +1,23 @@
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
+http = get_asgi_application()
+
+from .consumers import Awaiting, Blocking, Looking  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": http,
+        "websocket": AuthMiddlewareStack(
+            URLRouter(
+                [
+                    path("blocking/", Blocking.as_asgi()),
+                    path("awaiting/", Awaiting.as_asgi()),
+                    path("looking/", Looking.as_asgi()),
+                ]
+            )
+        ),
+    }
+)
