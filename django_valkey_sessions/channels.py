@@ -6,7 +6,8 @@ channel layer. Of everything else, and of expiry, they learn by looking now and 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,9 @@ from .signals import session_created, session_ended
 #: The code with which a WebSocket is closed because its session has ended. What begins
 #: with 4 is left to applications, and the rest is HTTP's "not logged in".
 ENDED = 4401
+
+#: Seconds for which who has ended a session may be about to say why.
+LAST_WORD = 0.5
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -55,11 +59,11 @@ class EndsWithSession(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         if session.session_key is None:
             await super().__call__(scope, receive, send)
             return
-        inbox = _Inbox(receive, _end_of(session, self.look_every))
-        try:
+        async with (
+            _listening(sessions.id_of(session)) as hear,
+            aclosing(_Inbox(receive, _end_of(session, hear, self.look_every))) as inbox,
+        ):
             await super().__call__(scope, inbox.receive, send)
-        finally:
-            await inbox.close()
 
     def session_ended(self, message: Message) -> Any:
         """
@@ -95,37 +99,42 @@ class _Inbox:
         message, self._next = self._next.result(), None
         return message
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         left = [future for future in (self._next, self._end) if future is not None]
         for future in left:
             future.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
 
-async def _end_of(session: SessionStore, look_every: float) -> str:
-    """Wait until the session has ended, and return why."""
+@asynccontextmanager
+async def _listening(id: str | None) -> AsyncIterator[Receive]:
+    """Give what to await for what is told of the session from now on."""
     layer = get_channel_layer()
     if layer is None:
-        nothing = asyncio.get_running_loop().create_future
-        return await _told_or_gone(session, look_every, nothing)
-    group, channel = _group(sessions.id_of(session)), await layer.new_channel()
-    # Before the first look, so that there is no moment in between.
+        yield asyncio.get_running_loop().create_future  # Never done.
+        return
+    group, channel = _group(id), await layer.new_channel()
     await layer.group_add(group, channel)
     try:
-        hear = partial(layer.receive, channel)
-        return await _told_or_gone(session, look_every, hear)
+        yield partial(layer.receive, channel)
     finally:
         await layer.group_discard(group, channel)
 
 
-async def _told_or_gone(session: SessionStore, look_every: float, hear: Receive) -> str:
+async def _end_of(session: SessionStore, hear: Receive, look_every: float) -> str:
+    """Wait until the session has ended, and return why."""
     while await _is_there(session):
-        try:
-            async with asyncio.timeout(look_every):
-                return str((await hear())["reason"])
-        except TimeoutError:
-            continue
-    return "gone"
+        if reason := await _told(hear, look_every):
+            return reason
+    return await _told(hear, LAST_WORD) or "gone"
+
+
+async def _told(hear: Receive, seconds: float) -> str | None:
+    """Return why the session has ended, if that is told within so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return str((await hear())["reason"])
+    return None
 
 
 async def _is_there(session: SessionStore) -> bool:

@@ -6,18 +6,22 @@ from testproject.settings import *  # noqa: F403
 
 INSTALLED_APPS += ["tests.friends.channels_site"]  # noqa: F405
 
-CHANNEL_LAYERS = (
-    {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {
-                "hosts": [os.environ["VALKEY_URL"].replace("valkey:", "redis:")]
-            },
-        }
+VALKEY = os.environ.get("VALKEY_URL", "valkey://127.0.0.1:6379/0")
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {
+            "hosts": [
+                {
+                    "address": VALKEY.replace("valkey", "redis", 1),
+                    # Else redis-py 8 breaks off what channels-redis 4.3 waits for.
+                    "socket_timeout": None,
+                }
+            ]
+        },
     }
-    if "VALKEY_URL" in os.environ
-    else {}
-)
+}
 
 # Of the fast kind: the tests log in often.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

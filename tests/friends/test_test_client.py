@@ -8,11 +8,19 @@ import uuid
 import pytest
 from demo.walk import Visitor
 from django.contrib.auth.models import User
+from django.db import connection
 
 from django_valkey_sessions import sessions
 from django_valkey_sessions.backend import SessionStore
 
 from .. import servers
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory):
+    """A database in a file: one in memory stays open for good with a live server."""
+    name = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    connection.settings_dict["TEST"]["NAME"] = str(name)
 
 
 @pytest.fixture
