@@ -7,17 +7,11 @@ http = get_asgi_application()
 
 from .consumers import Awaiting, Blocking, Looking  # noqa: E402
 
+websockets = [
+    path("awaiting/", Awaiting.as_asgi()),
+    path("blocking/", Blocking.as_asgi()),
+    path("looking/", Looking.as_asgi()),
+]
 application = ProtocolTypeRouter(
-    {
-        "http": http,
-        "websocket": AuthMiddlewareStack(
-            URLRouter(
-                [
-                    path("blocking/", Blocking.as_asgi()),
-                    path("awaiting/", Awaiting.as_asgi()),
-                    path("looking/", Looking.as_asgi()),
-                ]
-            )
-        ),
-    }
+    {"http": http, "websocket": AuthMiddlewareStack(URLRouter(websockets))}
 )

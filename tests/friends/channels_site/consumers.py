@@ -1,6 +1,4 @@
-"""The same consumer twice, blocking and awaiting: it gets and sets what it is told."""
-
-from typing import Any
+"""The same consumer, awaiting and blocking: it sets and gets what it is told."""
 
 from channels.generic.websocket import (
     AsyncJsonWebsocketConsumer,
@@ -13,21 +11,8 @@ from django_valkey_sessions.channels import EndsWithSession
 NEVER = 3600
 
 
-class Blocking(EndsWithSession, JsonWebsocketConsumer):
-    look_every = NEVER
-
-    def receive_json(self, content: dict[str, Any]) -> None:
-        session = self.scope["session"]
-        if "set" in content:
-            session.update(content["set"])
-            session.save()
-        self.send_json({**session})
-
-
-class Awaiting(EndsWithSession, AsyncJsonWebsocketConsumer):
-    look_every = NEVER
-
-    async def receive_json(self, content: dict[str, Any]) -> None:
+class Desk(EndsWithSession, AsyncJsonWebsocketConsumer):
+    async def receive_json(self, content):
         session = self.scope["session"]
         if "set" in content:
             await session.aupdate(content["set"])
@@ -35,5 +20,20 @@ class Awaiting(EndsWithSession, AsyncJsonWebsocketConsumer):
         await self.send_json(dict(await session.aitems()))
 
 
-class Looking(Awaiting):
+class Awaiting(Desk):
+    look_every = NEVER
+
+
+class Looking(Desk):
     look_every = 0.1
+
+
+class Blocking(EndsWithSession, JsonWebsocketConsumer):
+    look_every = NEVER
+
+    def receive_json(self, content):
+        session = self.scope["session"]
+        if "set" in content:
+            session.update(content["set"])
+            session.save()
+        self.send_json({**session})
