@@ -15,7 +15,7 @@ import pytest
 
 from .. import servers
 
-#: Where a friend has its own ASGI application.
+#: What is served by ASGI, unless the tests name another application.
 APPLICATION = "testproject.asgi:application"
 
 
@@ -82,15 +82,11 @@ def here(request: pytest.FixtureRequest) -> None:
         settings.VALKEY_SESSIONS = {"LOCATION": site.valkey.url}
 
 
-def stop(site: Site) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def stopped(site: Site) -> Iterator[None]:
     """Let its Valkey be away for a while."""
-
-    @contextlib.contextmanager
-    def away() -> Iterator[None]:
-        site.valkey.kill()
-        try:
-            yield
-        finally:
-            site.valkey.start()
-
-    return away()
+    site.valkey.kill()
+    try:
+        yield
+    finally:
+        site.valkey.start()

@@ -9,7 +9,7 @@ from django.conf import settings
 from django_valkey_sessions import keys, sessions
 from django_valkey_sessions.backend import SessionStore
 
-from .conftest import stop
+from .conftest import stopped
 
 #: Where allauth keeps how somebody has logged in.
 METHODS = "account_authentication_methods"
@@ -125,7 +125,7 @@ def test_what_ours_ends_is_gone_from_its_list(site, visitor):
 def test_an_outage_logs_nobody_out(site, visitor):
     log_in(visitor)
     cookies = dict(visitor.cookies)
-    with stop(site):
+    with stopped(site):
         for path in ("/accounts/email/", "/accounts/login/"):
             assert visitor.get(path).status == 503
     assert visitor.cookies == cookies

@@ -7,7 +7,7 @@ import requests
 
 from django_valkey_sessions import keys, sessions
 
-from .conftest import stop
+from .conftest import stopped
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_an_outage_is_no_refusal(site, api):
     """An application that is told 401 or 403 sends its user to the login."""
     token, cookie = api.cookies["csrftoken"], api.cookies["sessionid"]
     put(site, api, "a", token)
-    with stop(site):
+    with stopped(site):
         for reply in (cart(site, api), put(site, api, "b", token)):
             assert reply.status_code == 503
             assert reply.headers["Content-Type"].startswith("application/json")

@@ -212,7 +212,6 @@ def _serving(
     with log.open("wb") as output:
         child = Child(
             [sys.executable, *words],
-            cwd=settings.BASE_DIR,
             env={**os.environ, "PYTHONPATH": path, **environ},
             stdin=subprocess.DEVNULL,
             stdout=output,
