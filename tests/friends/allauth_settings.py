@@ -1,6 +1,6 @@
 """The demo site with django-allauth, and its own list of a user's sessions."""
 
-from testproject.settings import *  # noqa: F403
+from tests.friends.settings import *  # noqa: F403
 
 INSTALLED_APPS += [  # noqa: F405
     "allauth",
@@ -21,6 +21,3 @@ ACCOUNT_RATE_LIMITS = False
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 USERSESSIONS_TRACK_ACTIVITY = True
 EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
-
-# Of the fast kind: the tests log in often.
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

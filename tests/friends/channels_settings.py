@@ -2,7 +2,7 @@
 
 import os
 
-from testproject.settings import *  # noqa: F403
+from tests.friends.settings import *  # noqa: F403
 
 INSTALLED_APPS += ["tests.friends.channels_site"]  # noqa: F405
 
@@ -22,6 +22,3 @@ CHANNEL_LAYERS = {
         },
     }
 }
-
-# Of the fast kind: the tests log in often.
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -44,7 +44,11 @@ def test_djangos_runner_with_several_processes(own_server, tmp_path):
             "tests.friends.client_suite",
         ],
         cwd=servers.ROOT / "testproject",
-        env=servers.site_environment(tmp_path, VALKEY_URL=own_server.url),
+        env=servers.site_environment(
+            tmp_path,
+            VALKEY_URL=own_server.url,
+            DJANGO_SETTINGS_MODULE="tests.friends.settings",
+        ),
         capture_output=True,
         text=True,
         timeout=120,
