@@ -56,7 +56,8 @@ ROOMS = {
     "admin": {"sessions", "models", "conf", "keys"},
     # What it is the face of in the admin.
     "models": {"sessions"},
-    # The store only to tell whether a session is one of ours.
+    # The store here and there only to tell whether a session is one of ours.
+    "channels": {"backend", "sessions", "signals"},
     "views": {"backend", "sessions"},
     "urls": {"views"},
 }
@@ -68,6 +69,7 @@ OWNERS = {
     "zstandard": "codec",
     "cryptography": "codec",
     "ua_parser": "devices",
+    "channels": "channels",
 }
 PURE = {"flow", "keys", "merge"}
 #: The last speaks not of sessions but of the server, for those who run it.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +21,8 @@ from .server import Server
 #: Milliseconds that the slow requests take, and that each other one may take.
 SLOW = 700
 FAST = 3000
+#: What the site needs to serve WebSockets.
+WEBSOCKETS = ("channels", "uvicorn", "websockets")
 OTHER_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
 
 
@@ -40,6 +43,9 @@ class Seen:
     step: str
     seen: str
     ok: bool
+
+
+Step = Callable[[], tuple[str, bool]]
 
 
 class Visitor:
@@ -98,7 +104,7 @@ class Walk:
     """The steps. Each builds on those before it."""
 
     def __init__(self, port: int, server: Server) -> None:
-        self._server = server
+        self._server, self._port = server, port
         self._visitor = Visitor(port)
         self._other = Visitor(port, OTHER_BROWSER)
 
@@ -108,6 +114,7 @@ class Walk:
             ("two requests at once, different keys", self._change_at_once),
             ("change inside a nested value", self._change_inside),
             ("end the login of another browser", self._end_other),
+            *self._with_websockets(),
             ("Valkey stopped", self._stop),
             ("Valkey started again", self._start),
             ("log out while requests are saving", self._log_out),
@@ -149,6 +156,35 @@ class Walk:
         listed = "listed" if named else "not listed"
         seen = f"{listed}, then logged in as {users[1]}; here as {users[0]}"
         return seen, named and users == ["demo", None]
+
+    def _with_websockets(self) -> Iterator[tuple[str, Step]]:
+        if all(map(find_spec, WEBSOCKETS)):
+            yield "a page is open while its session ends", self._tell
+
+    def _tell(self) -> tuple[str, bool]:
+        from websockets.exceptions import ConnectionClosed
+        from websockets.sync.client import connect
+        from websockets.typing import Origin
+
+        _logged_in(self._other)
+        site = f"{HOST}:{self._port}"
+        with connect(
+            f"ws://{site}/live/",
+            origin=Origin(f"http://{site}"),
+            additional_headers={
+                "Cookie": f"sessionid={self._other.cookies['sessionid']}"
+            },
+        ) as page:
+            self._visitor.post("/account/sessions/", end="others")
+            try:
+                page.recv(FAST / 1000)
+            except ConnectionClosed as closed:
+                reason = closed.rcvd and closed.rcvd.reason
+                return (
+                    f"its WebSocket is closed, because it was {reason}",
+                    reason == "revoked",
+                )
+        return "it is told nothing", False
 
     def _stop(self) -> tuple[str, bool]:
         self._server.stop()
@@ -219,7 +255,7 @@ def table(rows: list[Seen]) -> Iterator[str]:
         yield f"{row.step:{step}}  {row.seen:{seen}}  {'yes' if row.ok else 'NO'}"
 
 
-def _tried(name: str, step: Callable[[], tuple[str, bool]]) -> Seen:
+def _tried(name: str, step: Step) -> Seen:
     try:
         return Seen(name, *step())
     except Exception as error:  # What comes next is seen nevertheless.

@@ -27,6 +27,10 @@ VALKEY_SESSIONS = {
 # nested value is saved and that an unchanged session costs nothing.
 SESSION_SAVE_EVERY_REQUEST = os.environ.get("DEMO_SAVE_EVERY_REQUEST") == "1"
 
+# Where Channels is installed, pages are told when their session ends. This layer
+# reaches one process only.
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
 # The site
 
 DEBUG = os.environ.get("DEMO_DEBUG", "1") == "1"

@@ -19,7 +19,7 @@ APPLICATION_SERVERS = {
     "gthread": "gunicorn --worker-class gthread --threads 8 --bind {bind} "
     "testproject.wsgi",
     "uvicorn": "uvicorn --host {host} --port {port} --lifespan off --log-level warning "
-    "testproject.asgi:application",
+    "{application}",
     # The application is made before the fork, and threads run in each child.
     "uwsgi": "uwsgi --http-socket {bind} --module testproject.wsgi --master "
     "--processes 2 --threads 4 --die-on-term --need-app --disable-logging",
@@ -27,11 +27,16 @@ APPLICATION_SERVERS = {
 
 
 @contextlib.contextmanager
-def serving(kind: str, data: Path, **environment: str) -> Iterator[int]:
-    """Serve the demo site in this way; yield its port."""
+def serving(
+    kind: str,
+    data: Path,
+    application: str = "testproject.asgi:application",
+    **environment: str,
+) -> Iterator[int]:
+    """Serve the demo site in this way, by ASGI as this application; yield its port."""
     port = free_port()
     command = APPLICATION_SERVERS[kind].format(
-        bind=f"{HOST}:{port}", host=HOST, port=port
+        bind=f"{HOST}:{port}", host=HOST, port=port, application=application
     )
     program, *words = command.split()
     child = Child(

@@ -8,6 +8,7 @@ import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from django.core.management.base import BaseCommand, CommandError
 from demo.children import Child
 from demo.ports import HOST, answers, free_ports
 from demo.server import NoServer, Server
-from demo.walk import Seen, Walk, all_well, everything_ended, table
+from demo.walk import WEBSOCKETS, Seen, Walk, all_well, everything_ended, table
 from django_valkey_sessions.conf import conf
 
 SITE_PORT = 8000
 VALKEY_PORT = 6390
 USER = PASSWORD = "demo"
+
+MANAGE = str(settings.BASE_DIR / "manage.py")
 
 #: Seconds to wait for a site that starts.
 START = 60
@@ -34,8 +37,8 @@ WHAT_TO_TRY = """
   Press "Both at once": two requests load the session, each changes a key of its
   own, both save. Both changes are there.
   Press one of the slow buttons, and log out meanwhile in another tab.
-  Log in with two browsers, and let one end the session of the other; or look at all
-  of them under "Admin"."""
+  Log in with two browsers, and let one end the session of the other, whose page says so
+  at once; or look at all of them under "Admin"."""
 
 
 class Command(BaseCommand):
@@ -76,9 +79,8 @@ class Command(BaseCommand):
         with self._valkey(valkey_port) as (url, server):
             self._prepare()
             environ = {"VALKEY_URL": url, "DEMO_SAVE_EVERY_REQUEST": "1"}
-            words = ["runserver", "--noreload", f"{HOST}:{port}"]
             log = settings.DATA_DIR / f"site-{port}.log"
-            with _serving(port, words, environ, log) as site:
+            with _serving(port, _server_of_the_site(port), environ, log) as site:
                 self._say(f"Site:   http://{HOST}:{port}/, its log in {log}")
                 if settings.DEBUG:
                     self._say(f"User:   {USER}, password {PASSWORD}")
@@ -148,7 +150,8 @@ class Command(BaseCommand):
             log = Path(name) / "check.log"
             environ = {"DEMO_DATA": name, "DEMO_DEBUG": "1", "VALKEY_URL": server.url}
             try:
-                with _serving(port, ["demo", f"--port={port}"], environ, log):
+                demo = [MANAGE, "demo", f"--port={port}"]
+                with _serving(port, demo, environ, log):
                     rows += Walk(port, server).steps()
             finally:
                 if not all_well(rows):
@@ -203,12 +206,12 @@ def _stopping(server: Server) -> Iterator[Server]:
 def _serving(
     port: int, words: list[str], environ: dict[str, str], log: Path
 ) -> Iterator[Child]:
-    """Run a command of manage.py that serves the port, and wait until it does."""
+    """Run Python with these words, which serves the port; wait until it does."""
     # What can be imported here can be imported there, also under pytest.
     path = os.pathsep.join(filter(None, sys.path))
     with log.open("wb") as output:
         child = Child(
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), *words],
+            [sys.executable, *words],
             env={**os.environ, "PYTHONPATH": path, **environ},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -224,6 +227,17 @@ def _serving(
         yield child
     finally:
         child.stop()
+
+
+def _server_of_the_site(port: int) -> list[str]:
+    """Return the words for Python that serve the site, with WebSockets if it can."""
+    if not all(map(find_spec, WEBSOCKETS)):
+        return [MANAGE, "runserver", "--noreload", f"{HOST}:{port}"]
+    return [
+        *("-m", "uvicorn", "--host", HOST, "--port", str(port), "--lifespan", "off"),
+        # Of the pages that are open each has a WebSocket, which it keeps.
+        *("--timeout-graceful-shutdown", "1", "testproject.asgi:application"),
+    ]
 
 
 def _look_for_yours() -> None:
