@@ -39,13 +39,16 @@ from django.utils.translation import gettext_lazy as _
 from django.views.debug import SafeExceptionReporterFilter
 
 from . import keys, sessions
-from .conf import BadSetting
+from .conf import BadSetting, conf
+from .devices import Device
 from .exceptions import SessionConflict, SessionStoreUnavailable
 from .models import Session
 from .sessions import SessionInfo, Where
 
 #: How many users a search looks at, and how many sessions of each.
 USERS, OF_EACH = 20, 500
+#: What a session has only if its login was recorded.
+OF_LOGIN = {"agent", "address", "logged_in"}
 TEMPLATES = "admin/django_valkey_sessions/session"
 
 View = Callable[..., HttpResponseBase]
@@ -165,8 +168,11 @@ class SessionAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     actions = ["delete_selected"]
-    fields = ("whole_id", "user_link", "created", "last_active", "expires", "size")
-    readonly_fields = fields
+    readonly_fields = (
+        *("whole_id", "user_link", "agent", "address", "logged_in"),
+        *("created", "last_active", "expires", "size"),
+    )
+    fields = readonly_fields
 
     # Who may do what.
 
@@ -185,6 +191,17 @@ class SessionAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SessionList
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        names = [*super().get_list_display(request)]
+        if conf.RECORD_DEVICE:
+            names.insert(names.index("user") + 1, "device")
+        return names
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        names = super().get_fields(request, obj)
+        recorded = obj is not None and obj.info.device is not None
+        return [name for name in names if recorded or name not in OF_LOGIN]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Session], search_term: str
@@ -249,6 +266,31 @@ class SessionAdmin(ModelAdmin):
         if session.user_url is None:
             return name
         return format_html('<a href="{}">{}</a>', session.user_url, name)
+
+    @admin.display(description=_("browser"))
+    def device(self, session: Session) -> str:
+        return str(session.info.device or "-")
+
+    # What is recorded of a login: get_fields() leaves it out where nothing is.
+
+    @admin.display(description=_("browser"))
+    def agent(self, session: Session) -> str:
+        device = cast(Device, session.info.device)
+        if str(device) == device.agent:  # Which may be nothing.
+            return device.agent or gettext("unknown")
+        return format_html(
+            '{}<div class="help"><bdi>{}</bdi></div>', device, device.agent
+        )
+
+    @admin.display(description=_("approximate address"))
+    def address(self, session: Session) -> str:
+        return cast(Device, session.info.device).address or gettext("unknown")
+
+    @admin.display(description=_("logged in"))
+    def logged_in(self, session: Session) -> str:
+        return _shown(session.info.logged_in)
+
+    # What is known of each.
 
     @admin.display(description=_("created"))
     def created(self, session: Session) -> str:
