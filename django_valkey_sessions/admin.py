@@ -32,7 +32,7 @@ from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
-from django.utils.formats import localize
+from django.utils.formats import date_format, localize
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -47,8 +47,9 @@ from .sessions import SessionInfo, Where
 
 #: How many users a search looks at, and how many sessions of each.
 USERS, OF_EACH = 20, 500
-#: What a session has only if its login was recorded.
-OF_LOGIN = {"agent", "address", "logged_in"}
+#: What a session has only if its login was recorded, and what each has: two lines.
+OF_LOGIN = ("agent", "address", "logged_in")
+OF_TIME = ("created", "last_active", "expires", "size")
 TEMPLATES = "admin/django_valkey_sessions/session"
 
 View = Callable[..., HttpResponseBase]
@@ -168,11 +169,8 @@ class SessionAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     actions = ["delete_selected"]
-    readonly_fields = (
-        *("whole_id", "user_link", "agent", "address", "logged_in"),
-        *("created", "last_active", "expires", "size"),
-    )
-    fields = readonly_fields
+    fields = ("whole_id", "user_link", OF_LOGIN, OF_TIME)
+    readonly_fields = ("whole_id", "user_link", *OF_LOGIN, *OF_TIME)
 
     # Who may do what.
 
@@ -201,7 +199,7 @@ class SessionAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         names = super().get_fields(request, obj)
         recorded = obj is not None and obj.info.device is not None
-        return [name for name in names if recorded or name not in OF_LOGIN]
+        return [name for name in names if recorded or name != OF_LOGIN]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Session], search_term: str
@@ -269,7 +267,9 @@ class SessionAdmin(ModelAdmin):
 
     @admin.display(description=_("browser"))
     def device(self, session: Session) -> str:
-        return str(session.info.device or "-")
+        # The browser in one line, the system in the next where the column is narrow.
+        text = str(session.info.device or "-")
+        return text.replace(" ", "\xa0").replace(",\xa0", ", ")
 
     # What is recorded of a login: get_fields() leaves it out where nothing is.
 
@@ -512,8 +512,12 @@ def _uses_one_of(request: HttpRequest, user: str) -> bool:
 def _shown(moment: datetime | None, otherwise: str = "-") -> str:
     if moment is None:
         return otherwise
-    # In one line, however narrow the column is.
-    return str(localize(timezone.localtime(moment))).replace(" ", "\xa0")
+    moment = timezone.localtime(moment)
+    text, time = str(localize(moment)), date_format(moment, "TIME_FORMAT")
+    # In two lines at the most, however narrow the column is: the day, and the time.
+    day = text.removesuffix(f" {time}")
+    parts = [day] if day == text else [day, time]
+    return " ".join(part.replace(" ", "\xa0") for part in parts)
 
 
 def _entries(info: SessionInfo) -> list[tuple[str, str, Any]] | None:
