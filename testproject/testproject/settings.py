@@ -39,6 +39,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "testproject" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 

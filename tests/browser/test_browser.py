@@ -281,7 +281,8 @@ def test_every_page_has_names_for_what_is_on_it(root):
 
 @looks
 def test_every_page_fits_on_a_phone(visitor):
-    phone = visitor(viewport=PHONE, has_touch=True, is_mobile=True)
+    # In German, whose words are longer.
+    phone = visitor(viewport=PHONE, has_touch=True, is_mobile=True, locale="de-DE")
     phone.log_in("demo")
     for path in (*PAGES, "/login/"):
         phone.open(path)
@@ -333,6 +334,8 @@ def test_who_prefers_german_gets_german(visitor, own_server):
         assert anna.page.get_attribute("html", "lang") == "de"
         expect(anna.page.get_by_role("heading", level=1)).to_have_text(heading)
 
+    has("/", "Ihre Sitzung")
+    has("/stored/", "Was Valkey davon hat")
     has(DEVICES, "Ihre Sitzungen")
     expect(anna.page.get_by_text("Dieser Browser")).to_be_visible()
     has(LIST, "Sitzung zum Ansehen auswählen")
