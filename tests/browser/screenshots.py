@@ -23,7 +23,7 @@ IMAGES = servers.ROOT / "docs" / "images"
 #: Bytes. Who reads the README has to load them.
 LARGEST = 150_000
 #: Of them nobody misses one on pages like these, and they make the pictures small.
-COLOURS = 128
+COLOURS = 64
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def looking(
     context = browser.new_context(
         base_url=url,
         viewport={"width": width, "height": height},
-        device_scale_factor=1.5,
+        device_scale_factor=2,  # With a fraction, where lines end is a matter of luck.
         locale=language,
     )
     context.add_cookies([{"name": "sessionid", "value": key, "url": url}])
