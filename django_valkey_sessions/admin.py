@@ -32,20 +32,24 @@ from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
-from django.utils.formats import localize
+from django.utils.formats import date_format, localize
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.debug import SafeExceptionReporterFilter
 
 from . import keys, sessions
-from .conf import BadSetting
+from .conf import BadSetting, conf
+from .devices import Device
 from .exceptions import SessionConflict, SessionStoreUnavailable
 from .models import Session
 from .sessions import SessionInfo, Where
 
 #: How many users a search looks at, and how many sessions of each.
 USERS, OF_EACH = 20, 500
+#: What a session has only if its login was recorded, and what each has: two lines.
+OF_LOGIN = ("agent", "address", "logged_in")
+OF_TIME = ("created", "last_active", "expires", "size")
 TEMPLATES = "admin/django_valkey_sessions/session"
 
 View = Callable[..., HttpResponseBase]
@@ -165,8 +169,8 @@ class SessionAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     actions = ["delete_selected"]
-    fields = ("whole_id", "user_link", "created", "last_active", "expires", "size")
-    readonly_fields = fields
+    fields = ("whole_id", "user_link", OF_LOGIN, OF_TIME)
+    readonly_fields = ("whole_id", "user_link", *OF_LOGIN, *OF_TIME)
 
     # Who may do what.
 
@@ -185,6 +189,17 @@ class SessionAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SessionList
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        names = [*super().get_list_display(request)]
+        if conf.RECORD_DEVICE:
+            names.insert(names.index("user") + 1, "device")
+        return names
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        names = super().get_fields(request, obj)
+        recorded = obj is not None and obj.info.device is not None
+        return [name for name in names if recorded or name != OF_LOGIN]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Session], search_term: str
@@ -249,6 +264,33 @@ class SessionAdmin(ModelAdmin):
         if session.user_url is None:
             return name
         return format_html('<a href="{}">{}</a>', session.user_url, name)
+
+    @admin.display(description=_("browser"))
+    def device(self, session: Session) -> str:
+        # The browser in one line, the system in the next where the column is narrow.
+        text = str(session.info.device or "-")
+        return text.replace(" ", "\xa0").replace(",\xa0", ", ")
+
+    # What is recorded of a login: get_fields() leaves it out where nothing is.
+
+    @admin.display(description=_("browser"))
+    def agent(self, session: Session) -> str:
+        device = cast(Device, session.info.device)
+        if str(device) == device.agent:  # Which may be nothing.
+            return device.agent or gettext("unknown")
+        return format_html(
+            '{}<div class="help"><bdi>{}</bdi></div>', device, device.agent
+        )
+
+    @admin.display(description=_("approximate address"))
+    def address(self, session: Session) -> str:
+        return cast(Device, session.info.device).address or gettext("unknown")
+
+    @admin.display(description=_("logged in"))
+    def logged_in(self, session: Session) -> str:
+        return _shown(session.info.logged_in)
+
+    # What is known of each.
 
     @admin.display(description=_("created"))
     def created(self, session: Session) -> str:
@@ -470,8 +512,12 @@ def _uses_one_of(request: HttpRequest, user: str) -> bool:
 def _shown(moment: datetime | None, otherwise: str = "-") -> str:
     if moment is None:
         return otherwise
-    # In one line, however narrow the column is.
-    return str(localize(timezone.localtime(moment))).replace(" ", "\xa0")
+    moment = timezone.localtime(moment)
+    text, time = str(localize(moment)), date_format(moment, "TIME_FORMAT")
+    # In two lines at the most, however narrow the column is: the day, and the time.
+    day = text.removesuffix(f" {time}")
+    parts = [day] if day == text else [day, time]
+    return " ".join(part.replace(" ", "\xa0") for part in parts)
 
 
 def _entries(info: SessionInfo) -> list[tuple[str, str, Any]] | None:

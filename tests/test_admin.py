@@ -355,6 +355,70 @@ def test_nothing_is_added_and_nothing_changed(browser, ada):
     assert browser.post(of(id_of(session)), {"id": UNKNOWN}).status_code == 403
 
 
+# What is recorded of a login.
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
+
+
+def device(agent, address="192.0.2.0/24"):
+    return {"agent": agent, "address": address, "at": 1790000000}
+
+
+def cells(response, name):
+    found = re.findall(rf'class="field-{name}.*?">(.*?)<', response.text)
+    return {text.replace("\xa0", " ") for text in found}
+
+
+def test_the_list_has_browsers_where_they_are_recorded(browser, ada, valkey_sessions):
+    new_session(ada, _device=device(FIREFOX))
+    new_session(ada, _device=device("<b>me"))
+    assert cells(browser.get(LIST), "device") == set()
+    valkey_sessions(RECORD_DEVICE=True)
+    response = browser.get(LIST)
+    # The last is the session of who looks: force_login() has no browser.
+    assert cells(response, "device") == {"Firefox 144, Linux", "&lt;b&gt;me", "-"}
+
+
+def test_browsers_need_no_round_trip_of_their_own(browser, ada, valkey_sessions):
+    for number in range(3):
+        new_session(ada, _device=device(f"agent {number}"))
+    trips = []
+    for record in (False, True):
+        valkey_sessions(RECORD_DEVICE=record)
+        with client.record() as seen:
+            browser.get(LIST)
+        trips.append(len(seen))
+    assert trips[0] == trips[1]
+
+
+@pytest.mark.parametrize(
+    ("agent", "address", "shown", "where"),
+    [
+        (FIREFOX, "192.0.2.0/24", f"Firefox 144, Linux {FIREFOX}", "192.0.2.0/24"),
+        ("<b>me", "2001:db8:7::/48", "&lt;b&gt;me", "2001:db8:7::/48"),
+        ("", "", "unknown", "unknown"),
+    ],
+)
+def test_a_session_has_what_is_recorded_of_its_login(
+    browser, ada, agent, address, shown, where
+):
+    session = new_session(ada, _device=device(agent, address))
+    text = browser.get(of(id_of(session))).text
+    rows = dict(
+        re.findall(r"<label[^>]*>(.*?):</label>.*?readonly\">(.*?)</div>\s", text, re.S)
+    )
+    assert " ".join(re.sub("<.*?>", " ", rows["Browser"]).split()) == shown
+    assert rows["Approximate address"] == where
+    assert "Sept." in rows["Logged in"]
+
+
+def test_a_session_without_a_record_has_no_empty_lines(browser, ada):
+    text = browser.get(of(id_of(new_session(ada)))).text
+    assert "User:</label>" in text
+    assert "Browser:</label>" not in text
+    assert "Approximate address:</label>" not in text
+
+
 # Ending sessions.
 
 

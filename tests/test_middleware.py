@@ -717,7 +717,7 @@ def test_the_page_needs_no_template(in_outage, settings, engines):
     expected = in_outage.get("read").text
     settings.TEMPLATES = engines
     assert in_outage.get("read").text == expected
-    assert expected.startswith('<!doctype html>\n<html lang="en-us">')
+    assert expected.startswith('<!doctype html>\n<html lang="en">')
 
 
 def test_who_prefers_json_gets_json(in_outage):

@@ -51,9 +51,9 @@ ROOMS = {
         *("management", "sessions", "moving", "previous"),
         *("backend", "conf", "keys", "server", "checks", "codec"),
     },
-    # The exceptions are everybody's; conf for one of its own, keys for the session of
-    # who looks.
-    "admin": {"sessions", "models", "conf", "keys"},
+    # conf also for an exception of its own, keys for what is an id, devices for what is
+    # recorded of a login.
+    "admin": {"sessions", "models", "conf", "devices", "keys"},
     # What it is the face of in the admin.
     "models": {"sessions"},
     # The store here and there only to tell whether a session is one of ours.

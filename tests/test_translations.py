@@ -13,9 +13,16 @@ from django.utils.translation.template import templatize
 import django_valkey_sessions
 
 PACKAGE = Path(django_valkey_sessions.__file__).parent
-CATALOGUES = sorted(PACKAGE.glob("locale/*/LC_MESSAGES/django.po"))
+DEMO = Path(__file__).parent.parent / "testproject" / "testproject"
+CATALOGUES = [
+    path
+    for folder in (PACKAGE, DEMO)
+    for path in sorted(folder.glob("locale/*/LC_MESSAGES/django.po"))
+]
 each_catalogue = pytest.mark.parametrize(
-    "path", CATALOGUES, ids=[path.parts[-3] for path in CATALOGUES]
+    "path",
+    CATALOGUES,
+    ids=[f"{path.parts[-5]}-{path.parts[-3]}" for path in CATALOGUES],
 )
 #: Django's functions, beside those that are named as gettext's own.
 KEYWORDS = {
@@ -27,21 +34,21 @@ KEYWORDS = {
 }
 
 
-def sources():
+def sources(folder):
     """Yield each module, and each template as Python that has its texts."""
-    for path in PACKAGE.rglob("*.py"):
+    for path in folder.rglob("*.py"):
         yield path.read_text(encoding="utf-8")
-    for path in PACKAGE.rglob("templates/**/*.html"):
+    for path in folder.rglob("templates/**/*.html"):
         code = templatize(path.read_text(encoding="utf-8"))
         # A template is indented as it likes.
         yield "\n".join(line.strip() for line in code.splitlines())
 
 
-def texts():
-    """Return context and text of what the package says in the language of the site."""
+def texts(folder):
+    """Return context and text of what is said there in the language of who looks."""
     return {
         (context, text)
-        for source in sources()
+        for source in sources(folder)
         for _, text, _, context in extract(
             "python", io.BytesIO(source.encode()), keywords=KEYWORDS
         )
@@ -69,21 +76,23 @@ def places(text):
 
 
 def test_there_are_german_and_english():
-    assert {path.parts[-3] for path in CATALOGUES} >= {"de", "en"}
+    found = {path.parts[-5:-2:2] for path in CATALOGUES}
+    assert found >= {(PACKAGE.name, "de"), (PACKAGE.name, "en"), (DEMO.name, "de")}
 
 
 def test_the_texts_are_found():
     """Else the next tests would prove nothing."""
-    found = texts()
+    found = texts(PACKAGE)
     assert (None, "Your sessions") in found
     assert ("last active", "Now") in found
     assert (None, "The session was ended.") in found
     assert (None, ("%(count)s session", "%(count)s sessions")) in found
+    assert (None, "What Valkey holds") in texts(DEMO)
 
 
 @each_catalogue
 def test_a_catalogue_knows_every_text(path):
-    assert texts() - read(path).keys() == set()
+    assert texts(path.parents[3]) - read(path).keys() == set()
 
 
 @each_catalogue

@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from django_valkey_sessions import client, keys
@@ -37,7 +38,8 @@ class EntryForm(forms.Form):
     def clean_key(self) -> str:
         key: str = self.cleaned_data["key"]
         if key.startswith("_") or key in ("visits", "basket"):
-            raise forms.ValidationError(f"“{key}” is the site's own, take another.")
+            message = gettext("“%s” is the site's own, take another.")
+            raise forms.ValidationError(message % key)
         return key
 
 
@@ -122,7 +124,8 @@ def set_slowly(request: HttpRequest, key: str) -> HttpResponse:
 def cycle(request: HttpRequest) -> HttpResponse:
     """Give the session a new key, as a login does."""
     request.session.cycle_key()
-    messages.success(request, "The session has a new key; the old one is worthless.")
+    done = gettext("The session has a new key; the old one is worthless.")
+    messages.success(request, done)
     return redirect("home")
 
 
@@ -161,7 +164,8 @@ def _entry(request: HttpRequest, key: str | None) -> dict[str, str]:
     if form.is_valid():
         return {form.cleaned_data["key"]: form.cleaned_data["value"] or _now()}
     for name, errors in form.errors.items():
-        messages.error(request, f"{name.title()}: {' '.join(map(str, errors))}")
+        text = " ".join(map(str, errors))
+        messages.error(request, f"{gettext(name.title())}: {text}")
     return {}
 
 

@@ -3,7 +3,7 @@ const both = document.getElementById("both");
 both.hidden = false;
 both.addEventListener("click", async () => {
   both.disabled = true;
-  both.textContent = "Under way …";
+  both.textContent = both.dataset.busy;
   const forms = [...document.querySelectorAll("form.slow")];
   await Promise.allSettled(
     forms.map((form) =>
