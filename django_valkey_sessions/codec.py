@@ -299,13 +299,8 @@ def _short_body(payload: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
         kind = frame[block] >> 1 & 3
         if kind != _REPEATED:
             units = len(aside) // shorthand.UNIT
-            first = units << 4 | _OURS | kind | wide
-            return b"%c%b%b%b" % (
-                first,
-                frame[1:block],
-                frame[block + _BLOCK_HEAD :],
-                aside,
-            )
+            first = bytes((units << 4 | _OURS | kind | wide,))
+            return first + frame[1:block] + frame[block + _BLOCK_HEAD :] + aside
     return compressor.compress(payload)
 
 
@@ -314,29 +309,37 @@ def _decompress(body: bytes, number: int) -> bytes:
     first = body[0] if body else 0
     try:
         if not first & _OURS:
-            return _inflate(body, dictionary.trained, MAX_COMPRESSED)
+            return _inflate(body, dictionary.trained)
         if first & _IS_LONG:
-            return _inflate(body[1:], dictionary.text, MAX_COMPRESSED)
-        block, end = 2 + (first & _IS_WIDE), len(body) - (first >> 4) * shorthand.UNIT
-        # Its size, its kind, and that it is the last.
-        head = (end - block) << 3 | (first & _IS_COMPRESSED) << 1 | 1
-        frame = b"%b%b%b%b" % (
-            _HEADS[first & _IS_WIDE],
-            body[1:block],
-            head.to_bytes(_BLOCK_HEAD, "little"),
-            body[block:end],
-        )
-        text = _inflate(frame, dictionary.trained, LONGEST_SHORT)
-        return shorthand.lengthen(text, body[end:])
+            return _inflate(body[1:], dictionary.text)
+        return _unpacked(body, first, _decompressor(dictionary.trained))
     except (zstandard.ZstdError, OverflowError, ValueError):
         raise Unreadable("its compressed body is damaged") from None
 
 
-def _inflate(frame: bytes, dictionary: _Text, most: int) -> bytes:
+def _inflate(frame: bytes, dictionary: _Text) -> bytes:
     size = zstandard.get_frame_parameters(frame, format=_FORMAT).content_size
-    if size > most:
+    if size > MAX_COMPRESSED:
         raise Unreadable(f"its body promises {size} bytes")
     return _decompressor(dictionary).decompress(frame, allow_extra_data=False)
+
+
+def _unpacked(
+    body: bytes, first: int, decompressor: zstandard.ZstdDecompressor
+) -> bytes:
+    wide = first & _IS_WIDE
+    block, end = 2 + wide, len(body) - (first >> 4) * shorthand.UNIT
+    # Its size, its kind, and that it is the last.
+    head = (end - block) << 3 | (first & _IS_COMPRESSED) << 1 | 1
+    frame = (
+        _HEADS[wide]
+        + body[1:block]
+        + head.to_bytes(_BLOCK_HEAD, "little")
+        + body[block:end]
+    )
+    # Of two bytes no more can be promised than does no harm.
+    text = decompressor.decompress(frame, allow_extra_data=False)
+    return shorthand.lengthen(text, body[end:])
 
 
 def _compressor(

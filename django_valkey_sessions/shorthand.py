@@ -24,17 +24,16 @@ _SHA256, _MD5, _DASHED = b"\x01", b"\x02", b"\x03"
 _MARK_BY_SIZE = {66: _SHA256, 34: _MD5, 38: _DASHED}
 _ASIDE = re.compile(rb"[\x01-\x03]")
 
-#: Written from the first to the last, and read the other way round: a phrase may hold
-#: the marks above. Values in servers were written with these: they never change.
-_PHRASES = (
-    (b'"_auth_user_id":"', b"\x04"),
-    (
-        b'","_auth_user_backend":"django.contrib.auth.backends.ModelBackend",'
-        b'"_auth_user_hash":' + _SHA256,
-        b"\x05",
-    ),
-    (b'","_auth_user_backend":"', b"\x06"),
-    (b'","_auth_user_hash":' + _SHA256, b"\x07"),
+#: Values in servers were written with these: they never change.
+_USER = b'"_auth_user_id":"'
+_BACKEND = b'","_auth_user_backend":"'
+_HASH = b'","_auth_user_hash":' + _SHA256
+_DJANGOS = _BACKEND + b"django.contrib.auth.backends.ModelBackend" + _HASH
+_USER_MARK, _DJANGOS_MARK, _BACKEND_MARK, _HASH_MARK = (
+    b"\x04",
+    b"\x05",
+    b"\x06",
+    b"\x07",
 )
 _MARKS = bytes(range(1, 8))
 
@@ -46,36 +45,36 @@ def shorten(payload: bytes, units: int) -> tuple[bytes, bytes] | None:
     """
     if len(payload.translate(None, _MARKS)) != len(payload):
         return None
-    aside = bytearray()
-    room = units * UNIT
-
-    def put_aside(found: re.Match[bytes]) -> bytes:
-        quoted = found[0]
+    text, aside = payload, b""
+    for quoted in _HEXADECIMAL.findall(payload):
         mark = _MARK_BY_SIZE[len(quoted)]
-        digits = quoted[1:-1]
-        if mark == _DASHED:
-            digits = digits.replace(b"-", b"")
-        if len(aside) + len(digits) // 2 > room:
-            return quoted
-        aside.extend(unhexlify(digits))
-        return mark
-
-    text = _HEXADECIMAL.sub(put_aside, payload)
-    for phrase, mark in _PHRASES:
-        text = text.replace(phrase, mark)
-    return text, bytes(aside)
+        digits = quoted[1:-1] if mark != _DASHED else quoted[1:-1].replace(b"-", b"")
+        raw = unhexlify(digits)
+        if len(aside) + len(raw) > units * UNIT:
+            break
+        # The first one like it that is left is the one that was found.
+        text = text.replace(quoted, mark, 1)
+        aside += raw
+    text = text.replace(_USER, _USER_MARK)
+    shorter = text.replace(_DJANGOS, _DJANGOS_MARK)
+    if len(shorter) == len(text):
+        shorter = text.replace(_BACKEND, _BACKEND_MARK).replace(_HASH, _HASH_MARK)
+    return shorter, aside
 
 
 def lengthen(text: bytes, aside: bytes) -> bytes:
     """Return the payload again. Raise ValueError if the two don't belong together."""
-    for phrase, mark in reversed(_PHRASES):
-        text = text.replace(mark, phrase)
+    text = text.replace(_USER_MARK, _USER).replace(_DJANGOS_MARK, _DJANGOS)
+    text = text.replace(_BACKEND_MARK, _BACKEND).replace(_HASH_MARK, _HASH)
+    if len(aside) == 2 * UNIT and text.count(_SHA256) == 1:
+        # The hash of a login alone, as nearly always.
+        return text.replace(_SHA256, b'"%b"' % hexlify(aside))
     place = 0
 
     def put_back(found: re.Match[bytes]) -> bytes:
         nonlocal place
         mark = found[0]
-        start, place = place, place + (32 if mark == _SHA256 else 16)
+        start, place = place, place + (2 * UNIT if mark == _SHA256 else UNIT)
         digits = hexlify(aside[start:place])
         if mark == _DASHED:
             digits = b"-".join(

@@ -27,7 +27,8 @@ ROOMS = {
     "keys": set(),
     "merge": set(),
     "conf": {"merge"},
-    "codec": {"conf"},
+    "shorthand": set(),
+    "codec": {"conf", "shorthand"},
     "client": {"__init__", "conf", "flow"},
     "signals": {"flow"},
     "scripts": {"client", "conf", "flow", "keys"},
@@ -69,7 +70,7 @@ OWNERS = {
     "cryptography": "codec",
     "ua_parser": "devices",
 }
-PURE = {"flow", "keys", "merge"}
+PURE = {"flow", "keys", "merge", "shorthand"}
 #: The last speaks not of sessions but of the server, for those who run it.
 SPEAKERS = {"backend", "index", "scripts", "sessions", "server"}
 
