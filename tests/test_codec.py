@@ -469,6 +469,19 @@ def test_any_size_is_packed_and_unpacked(size):
         assert len(blob) <= 18 + 8 + len(payload)
 
 
+def test_a_block_that_has_no_packed_frame_stays_a_frame():
+    """zstd could write one byte and how often it comes, and for now doesn't."""
+
+    class Repeating:
+        def compress(self, text):
+            head = len(text) << 3 | 1 << 1 | 1
+            return bytes([0x20, len(text)]) + head.to_bytes(3, "little") + text[:1]
+
+    with seals(False):
+        body = codec._short_body(b"a" * 99, Repeating())
+        assert unpack(forged(codec.SHIPPED, body), ID).payload == b"a" * 99
+
+
 #: As they were written before there was shorthand, with dictionary 1.
 OLDER = (
     (
