@@ -13,6 +13,15 @@ The value is an envelope, the same for every serializer:
     rest         body: seal(compress(payload))
 
 Everything before the body and the session's id are authenticated by the seal.
+
+A compressed body is a zstd frame without its magic number; or, told apart by a bit that
+is always 0 in the first byte of a frame,
+
+    a packed frame: of a short payload, in shorthand. The first byte says how many
+              units of 16 bytes shorthand has put aside, which stand at the end; the
+              content size follows, and the content of the frame's only block
+    a long frame: one byte, and a frame that was made with the dictionary's text, but
+              not with its statistics, which are those of short sessions
 """
 
 import hmac
@@ -33,6 +42,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.utils.encoding import force_bytes
 
+from . import shorthand
 from .conf import BadSetting, conf
 
 VERSION = 1
@@ -40,11 +50,10 @@ SEALED = 0b1000_0000
 EXPIRING = 0b0100_0000
 DICTIONARY = 0b0001_1111
 
-#: The dictionary that ships with the package; a site's own are FIRST_OWN to 31.
-SHIPPED = 1
+#: The dictionary that ships with the package, and is used; older ones stay readable. A
+#: site's own are FIRST_OWN to 31.
+SHIPPED = 2
 FIRST_OWN = 16
-#: Of zstd's levels the one that the shipped dictionary is made for.
-LEVEL = 4
 
 #: A payload above this many bytes is not compressed, and a compressed body that
 #: promises more is refused: it would be a trap set by who can write to the server.
@@ -198,28 +207,67 @@ def _sealing_key(secret: str | bytes) -> bytes:
 # keeps its own.
 
 
-_Dictionary = zstandard.ZstdCompressionDict
+_Text = zstandard.ZstdCompressionDict
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """A dictionary, digested once for all threads."""
+
+    trained: _Text  # Text and statistics.
+    text: _Text
 
 
 class _Contexts(threading.local):
     def __init__(self) -> None:
-        self.compressors: dict[_Dictionary, zstandard.ZstdCompressor] = {}
-        self.decompressors: dict[_Dictionary, zstandard.ZstdDecompressor] = {}
+        self.compressors: dict[_Text, zstandard.ZstdCompressor] = {}
+        self.decompressors: dict[_Text, zstandard.ZstdDecompressor] = {}
 
 
 _contexts = _Contexts()
 
 # A frame without magic number, checksum and dictionary id: four bytes each that say
-# what the envelope says or the seal guards. The content size stays: it costs nothing
-# in a small frame, and lets the reader allocate once and refuse a trap.
+# what the envelope says or the seal guards. The content size stays: it lets the reader
+# allocate once and refuse a trap.
 _FORMAT = zstandard.FORMAT_ZSTD1_MAGICLESS
-_PARAMETERS = zstandard.ZstdCompressionParameters.from_level(
-    LEVEL,
-    format=_FORMAT,
-    write_checksum=False,
-    write_dict_id=False,
-    write_content_size=True,
+
+
+def _parameters(level: int, **finer: int) -> zstandard.ZstdCompressionParameters:
+    return zstandard.ZstdCompressionParameters.from_level(
+        level,
+        format=_FORMAT,
+        write_checksum=False,
+        write_dict_id=False,
+        write_content_size=True,
+        **finer,
+    )
+
+
+#: What zstd itself takes at level 4 for short texts. Spelt out, because with a level
+#: alone it would search as for texts of unknown length, which finds less.
+_SHORT = _parameters(
+    4,
+    strategy=zstandard.STRATEGY_GREEDY,
+    window_log=14,
+    chain_log=14,
+    hash_log=14,
+    search_log=4,
+    min_match=4,
+    target_length=2,
 )
+_LONG = _parameters(2)
+#: A payload above this many bytes has statistics of its own, and is not packed.
+LONGEST_SHORT = 2048
+
+# Bit 3 of a frame's first byte is reserved, and always 0. Set, the byte is ours: how
+# many units stand aside (bits 4-7), that it is a long frame (bit 2), that the block is
+# compressed (bit 1), that the content size takes two bytes (bit 0).
+_OURS, _IS_LONG, _IS_COMPRESSED, _IS_WIDE = 0b1000, 0b100, 0b10, 0b1
+_MOST_UNITS = 15
+#: What zstd writes in the place of our first byte, by the width of the content size.
+_HEADS = (b"\x20", b"\x60")
+_BLOCK_HEAD = 3
+_RAW, _REPEATED = 0, 1  # Kinds of blocks.
 
 
 def _compress(payload: bytes) -> tuple[int, bytes]:
@@ -229,46 +277,101 @@ def _compress(payload: bytes) -> tuple[int, bytes]:
     return (number if body is not payload else 0), body
 
 
-def _body(payload: bytes, dictionary: _Dictionary) -> bytes:
+def _body(payload: bytes, dictionary: Dictionary) -> bytes:
     """Return the payload compressed, or itself if that is not larger."""
-    compressor = _contexts.compressors.get(dictionary)
-    if compressor is None:
-        compressor = zstandard.ZstdCompressor(
-            dict_data=dictionary, compression_params=_PARAMETERS
-        )
-        _contexts.compressors[dictionary] = compressor
-    if len(payload) <= MAX_COMPRESSED:
-        body = compressor.compress(payload)
-        if len(body) < len(payload):
-            return body
-    return payload
+    if len(payload) > MAX_COMPRESSED:
+        return payload
+    if len(payload) > LONGEST_SHORT:
+        frame = _compressor(dictionary.text, _LONG).compress(payload)
+        body = bytes((_OURS | _IS_LONG,)) + frame
+    else:
+        body = _short_body(payload, _compressor(dictionary.trained, _SHORT))
+    return body if len(body) < len(payload) else payload
+
+
+def _short_body(payload: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
+    shortened = shorthand.shorten(payload, _MOST_UNITS)
+    if shortened is not None:
+        text, aside = shortened
+        frame = compressor.compress(text)
+        wide = frame[0] >> 6
+        block = 2 + wide  # Where it begins.
+        kind = frame[block] >> 1 & 3
+        if kind != _REPEATED:
+            units = len(aside) // shorthand.UNIT
+            first = bytes((units << 4 | _OURS | kind | wide,))
+            return first + frame[1:block] + frame[block + _BLOCK_HEAD :] + aside
+    return compressor.compress(payload)
 
 
 def _decompress(body: bytes, number: int) -> bytes:
     dictionary = _dictionary(number)
+    first = body[0] if body else 0
+    try:
+        if not first & _OURS:
+            return _inflate(body, dictionary.trained)
+        if first & _IS_LONG:
+            return _inflate(body[1:], dictionary.text)
+        return _unpacked(body, first, _decompressor(dictionary.trained))
+    except (zstandard.ZstdError, OverflowError, ValueError):
+        raise Unreadable("its compressed body is damaged") from None
+
+
+def _inflate(frame: bytes, dictionary: _Text) -> bytes:
+    size = zstandard.get_frame_parameters(frame, format=_FORMAT).content_size
+    if size > MAX_COMPRESSED:
+        raise Unreadable(f"its body promises {size} bytes")
+    return _decompressor(dictionary).decompress(frame, allow_extra_data=False)
+
+
+def _unpacked(
+    body: bytes, first: int, decompressor: zstandard.ZstdDecompressor
+) -> bytes:
+    wide = first & _IS_WIDE
+    block, end = 2 + wide, len(body) - (first >> 4) * shorthand.UNIT
+    # Its size, its kind, and that it is the last.
+    head = (end - block) << 3 | (first & _IS_COMPRESSED) << 1 | 1
+    frame = (
+        _HEADS[wide]
+        + body[1:block]
+        + head.to_bytes(_BLOCK_HEAD, "little")
+        + body[block:end]
+    )
+    # Of two bytes no more can be promised than does no harm.
+    text = decompressor.decompress(frame, allow_extra_data=False)
+    return shorthand.lengthen(text, body[end:])
+
+
+def _compressor(
+    dictionary: _Text, parameters: zstandard.ZstdCompressionParameters
+) -> zstandard.ZstdCompressor:
+    context = _contexts.compressors.get(dictionary)
+    if context is None:
+        context = zstandard.ZstdCompressor(
+            dict_data=dictionary, compression_params=parameters
+        )
+        _contexts.compressors[dictionary] = context
+    return context
+
+
+def _decompressor(dictionary: _Text) -> zstandard.ZstdDecompressor:
     context = _contexts.decompressors.get(dictionary)
     if context is None:
         context = zstandard.ZstdDecompressor(dict_data=dictionary, format=_FORMAT)
         _contexts.decompressors[dictionary] = context
-    try:
-        size = zstandard.get_frame_parameters(body, format=_FORMAT).content_size
-        if size > MAX_COMPRESSED:
-            raise Unreadable(f"its body promises {size} bytes")
-        return context.decompress(body, allow_extra_data=False)
-    except zstandard.ZstdError:
-        raise Unreadable("its compressed body is damaged") from None
+    return context
 
 
-def _dictionary_in_use() -> tuple[int, _Dictionary]:
+def _dictionary_in_use() -> tuple[int, Dictionary]:
     paths = conf.DICTIONARY
     if not paths or paths[0] is None:
-        return SHIPPED, _shipped_dictionary()
+        return SHIPPED, _shipped_dictionary(SHIPPED)
     return next(iter(own_dictionaries(paths).items()))
 
 
-def _dictionary(number: int) -> _Dictionary:
-    if number == SHIPPED:
-        return _shipped_dictionary()
+def _dictionary(number: int) -> Dictionary:
+    if 1 <= number <= SHIPPED:
+        return _shipped_dictionary(number)
     try:
         return own_dictionaries(conf.DICTIONARY)[number]
     except KeyError:
@@ -277,30 +380,32 @@ def _dictionary(number: int) -> _Dictionary:
         ) from None
 
 
-@lru_cache(maxsize=1)
-def _shipped_dictionary() -> _Dictionary:
+@lru_cache(maxsize=SHIPPED)
+def _shipped_dictionary(number: int) -> Dictionary:
     folder = resources.files("django_valkey_sessions") / "dictionaries"
-    return _prepared((folder / f"{SHIPPED}.zdict").read_bytes())
+    return _prepared((folder / f"{number}.zdict").read_bytes())
 
 
-def _prepared(content: bytes) -> _Dictionary:
-    """Return the dictionary, digested once for all threads. Raise ZstdError if bad."""
-    dictionary = _Dictionary(content)
-    dictionary.precompute_compress(compression_params=_PARAMETERS)
-    return dictionary
+def _prepared(content: bytes) -> Dictionary:
+    """Return the dictionary, digested. Raise ZstdError if it is none."""
+    trained = _Text(content)
+    trained.precompute_compress(compression_params=_SHORT)
+    text = _Text(content, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    text.precompute_compress(compression_params=_LONG)
+    return Dictionary(trained, text)
 
 
 @lru_cache(maxsize=8)
-def own_dictionaries(paths: tuple[Path | None, ...]) -> dict[int, _Dictionary]:
+def own_dictionaries(paths: tuple[Path | None, ...]) -> dict[int, Dictionary]:
     """
     Return the site's own dictionaries by their numbers, in the order of the paths.
     Raise BadSetting if one can't be read.
     """
-    dictionaries: dict[int, _Dictionary] = {}
+    dictionaries: dict[int, Dictionary] = {}
     for path in filter(None, paths):
         try:
             dictionary = _prepared(path.read_bytes())
-            number = dictionary.dict_id()
+            number = dictionary.trained.dict_id()
         except (OSError, ValueError, zstandard.ZstdError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"
             raise _bad_dictionary(path, f"can't be read: {reason}") from error
@@ -323,22 +428,30 @@ def _bad_dictionary(path: Path, what: str) -> BadSetting:
 
 # Training.
 
-#: zstd searches a dictionary below 16 KB more finely at the same level.
+#: A larger one would only know its own samples better.
 DICTIONARY_SIZE = 15800
 
 
-def train(payloads: list[bytes], number: int) -> bytes:
+def train(payloads: list[bytes], number: int, size: int = DICTIONARY_SIZE) -> bytes:
     """
-    Return a dictionary for payloads like these, under this number. It holds pieces of
-    them. Raise ValueError if they are too few, or have too little in common.
+    Return a dictionary of so many bytes for payloads like these, under this number. It
+    holds pieces of them. Raise ValueError if they are too few, or have too little in
+    common.
     """
+    texts: list[bytes | bytearray | memoryview[int]] = [*map(_text, payloads)]
     try:
         # The parameters are those of the dictionary that ships.
         return zstandard.train_dictionary(
-            DICTIONARY_SIZE, [*payloads], dict_id=number, k=400, d=6, level=LEVEL
+            size, texts, dict_id=number, k=400, d=6, level=4
         ).as_bytes()
     except zstandard.ZstdError as error:
         raise ValueError("There is too little to learn from them.") from error
+
+
+def _text(payload: bytes) -> bytes:
+    # A dictionary has to know what is compressed with it, which is the shorthand.
+    shortened = shorthand.shorten(payload, _MOST_UNITS)
+    return payload if shortened is None else shortened[0]
 
 
 def body_sizes(payloads: list[bytes], dictionary: bytes | None = None) -> list[int]:

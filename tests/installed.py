@@ -15,7 +15,7 @@ from pathlib import Path
 
 #: What is not code, and so needs to be named in setup.cfg.
 FILES = (
-    *("py.typed", "dictionaries/1.zdict", "LICENSE"),
+    *("py.typed", "dictionaries/1.zdict", "dictionaries/2.zdict", "LICENSE"),
     *("locale/de/LC_MESSAGES/django.mo", "locale/en/LC_MESSAGES/django.mo"),
     "templates/django_valkey_sessions/session_list.html",
     "templates/django_valkey_sessions/unavailable.html",

@@ -27,7 +27,8 @@ ROOMS = {
     "keys": set(),
     "merge": set(),
     "conf": {"merge"},
-    "codec": {"conf"},
+    "shorthand": set(),
+    "codec": {"conf", "shorthand"},
     "client": {"__init__", "conf", "flow"},
     "signals": {"flow"},
     "scripts": {"client", "conf", "flow", "keys"},
@@ -71,7 +72,7 @@ OWNERS = {
     "ua_parser": "devices",
     "channels": "channels",
 }
-PURE = {"flow", "keys", "merge"}
+PURE = {"flow", "keys", "merge", "shorthand"}
 #: The last speaks not of sessions but of the server, for those who run it.
 SPEAKERS = {"backend", "index", "scripts", "sessions", "server"}
 

@@ -8,22 +8,23 @@ Train the dictionary that ships with the package, and say honestly what it is wo
 import argparse
 import re
 import statistics
-import timeit
+import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import zstandard
 from corpus import corpus
 
-NUMBER = 1
-PACKAGE = Path(__file__).resolve().parents[2] / "django_valkey_sessions"
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
-#: zstd searches a dictionary below 16 KB more finely at the same level.
-SIZE = 15800
-LEVEL = 4
-LEVELS = (1, 3, 4, 5, 6, 9, 12, 19)
+from django_valkey_sessions import codec, shorthand  # noqa: E402
 
+NUMBER = 2
+FOLDER = ROOT / "django_valkey_sessions" / "dictionaries"
+
+SIZE = codec.DICTIONARY_SIZE
 SAMPLES = 300
 TRAINING, TESTING = 1, 2  # seeds: no session is both trained on and measured
 SMALL = range(200, 601)
@@ -44,10 +45,11 @@ RANDOM = re.compile(
     rb"|\d{9,}(?:\.\d+)?"
 )
 
-#: What most sessions begin with. The fast search finds best what stands at the end.
-LOGIN = (
+#: What most sessions begin with. What stands at the end is the cheapest to refer to.
+LOGIN = shorthand.shorten(
     b'"}{"_auth_user_id":"1","_auth_user_backend":'
-    b'"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"'
+    b'"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"%064x"' % 0,
+    2,
 )
 
 
@@ -55,11 +57,10 @@ def train(kinds: Iterable[list[bytes]], size: int) -> bytes:
     # In turns: the trainer takes a part of the content from each stretch of samples.
     in_turns = [sample for turn in zip(*kinds, strict=True) for sample in turn]
     # An eighth more than asked for, because what is random in it goes out again.
-    trained = zstandard.train_dictionary(
-        size + size // 8, in_turns, dict_id=NUMBER, k=400, d=6, level=LEVEL
-    ).as_bytes()
+    trained = codec.train(in_turns, NUMBER, size + size // 8)
     tables, offsets, content = trained.partition(OFFSETS)
-    content = RANDOM.sub(b"", content) + LOGIN
+    assert LOGIN
+    content = RANDOM.sub(b"", content) + LOGIN[0]
     room = size - len(tables) - len(offsets)
     return tables + offsets + content[-room:]
 
@@ -73,29 +74,6 @@ def held_out(samples: Samples, size: int) -> dict[str, bytes]:
 
 
 # Measuring
-
-
-def compressor(dictionary: bytes | None, level: int) -> zstandard.ZstdCompressor:
-    """Return a compressor for frames as the package makes them."""
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        level,
-        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-        write_content_size=True,
-        write_checksum=False,
-        write_dict_id=False,
-    )
-    if dictionary is None:
-        return zstandard.ZstdCompressor(compression_params=parameters)
-    data = zstandard.ZstdCompressionDict(dictionary)
-    data.precompute_compress(level=level)
-    return zstandard.ZstdCompressor(dict_data=data, compression_params=parameters)
-
-
-def sizes(
-    samples: list[bytes], dictionary: bytes | None, level: int = LEVEL
-) -> list[int]:
-    compress = compressor(dictionary, level).compress
-    return [len(compress(sample)) for sample in samples]
 
 
 def small(samples: list[bytes]) -> list[bytes]:
@@ -124,54 +102,38 @@ def measure(sessions: list[bytes], other: bytes, final: bytes) -> list[list[int]
     return [
         [len(session) for session in sessions],
         [len(zlib.compress(session)) for session in sessions],
-        sizes(sessions, None),
-        sizes(sessions, other),
-        sizes(sessions, final),
+        [len(zstandard.compress(session)) for session in sessions],
+        codec.body_sizes(sessions, other),
+        codec.body_sizes(sessions, final),
     ]
 
 
-def microseconds(function: Callable[[bytes], bytes], arguments: list[bytes]) -> float:
-    # The best of many: the others tell about the machine's other work.
-    times = timeit.repeat(lambda: [*map(function, arguments)], number=1, repeat=60)
-    return min(times) / len(arguments) * 1e6
-
-
-def print_levels(samples: Samples, others: dict[str, bytes], final: bytes) -> None:
-    about_300 = [
-        session
-        for sessions in samples.values()
-        for session in sessions
-        if 290 <= len(session) <= 310
-    ]
-    decompressor = zstandard.ZstdDecompressor(
-        dict_data=zstandard.ZstdCompressionDict(final),
-        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-    )
-    print("| level | held out | final | compress, us | decompress, us |")
-    print("| --: | --: | --: | --: | --: |")
-    for level in LEVELS:
-        away, known = [], []
-        for kind, sessions in samples.items():
-            away += sizes(small(sessions), others[kind], level)
-            known += sizes(small(sessions), final, level)
-        compress = compressor(final, level).compress
-        frames = [compress(session) for session in about_300]
-        assert [decompressor.decompress(frame) for frame in frames] == about_300
-        there = microseconds(compress, about_300)
-        back = microseconds(decompressor.decompress, frames)
-        print(
-            f"| {level} | {statistics.mean(away):.1f} | {statistics.mean(known):.1f} "
-            f"| {there:.1f} | {back:.1f} |"
-        )
+def print_dictionaries(
+    samples: Samples, others: dict[str, bytes], final: bytes
+) -> None:
+    """Print what each dictionary that was ever shipped would be worth today."""
+    print("| dictionary | bytes |\n| --- | --: |")
+    rows = {
+        path.stem: dict.fromkeys(samples, path.read_bytes())
+        for path in sorted(FOLDER.glob("*.zdict"))
+    }
+    rows |= {"held out": others, "final": dict.fromkeys(samples, final)}
+    for name, dictionaries in rows.items():
+        sizes = [
+            size
+            for kind, sessions in samples.items()
+            for size in codec.body_sizes(small(sessions), dictionaries[kind])
+        ]
+        print(f"| {name} | {statistics.mean(sizes):.1f} |")
 
 
 def evaluate(size: int) -> None:
     training, testing = corpus(SAMPLES, TRAINING), corpus(SAMPLES, TESTING)
     others, final = held_out(training, size), train(training.values(), size)
-    print(f"Medians, bytes; dictionary of {len(final)} bytes, level {LEVEL}\n")
+    print(f"Medians, bytes; dictionary of {len(final)} bytes\n")
     print_kinds(testing, others, final)
     print(f"\nMeans of the sessions of {SMALL[0]} to {SMALL[-1]} bytes\n")
-    print_levels(testing, others, final)
+    print_dictionaries(testing, others, final)
 
 
 def main() -> None:
@@ -182,9 +144,7 @@ def main() -> None:
     parser.add_argument(
         "--size", type=int, default=SIZE, help="of the dictionary, bytes"
     )
-    parser.add_argument(
-        "--output", type=Path, default=PACKAGE / "dictionaries" / f"{NUMBER}.zdict"
-    )
+    parser.add_argument("--output", type=Path, default=FOLDER / f"{NUMBER}.zdict")
     options = parser.parse_args()
     if options.evaluate:
         evaluate(options.size)
