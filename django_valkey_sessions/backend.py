@@ -36,6 +36,7 @@ from .scripts import (
     NO_STRING,
     Evaluation,
     again,
+    chunks,
     key_of,
     looked,
     raise_first,
@@ -847,24 +848,29 @@ def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
     Go one step of SCAN_COUNT keys through the server. Return the next cursor, and the
     ids of the sessions among the keys. The first cursor is "0", the last b"0".
     """
-    cursor, names = yield from scan_keys(cursor)
-    return cursor, [id for key in names if (id := keys.stored_id(conf.PREFIX, key))]
+    cursor, names = yield from _scanned(scanning(cursor, conf.SCAN_COUNT))
+    return cursor, ids_among(names)
 
 
-def scan_keys(cursor: Any) -> Flow[tuple[Any, list[str]]]:
-    """The same, but return all keys that begin with the prefix."""
-    words = scanning(cursor, conf.SCAN_COUNT)
+def _scanned(words: Command) -> Flow[tuple[Any, list[bytes]]]:
     try:
         cursor, found = yield words
     except ReplyLost:  # Of thousands of steps one may take too long.
         cursor, found = yield words
-    return cursor, [key.decode(errors="replace") for key in found]
+    return cursor, found
 
 
 def scanning(cursor: Any, count: int) -> Command:
-    """Return the command that looks at so many keys from the cursor on."""
-    pattern = keys.match_pattern(conf.PREFIX)
+    """Return the command that looks for sessions among so many keys from here on."""
+    pattern = keys.session_pattern(conf.PREFIX)
     return ["SCAN", cursor, "MATCH", pattern, "COUNT", str(count)]
+
+
+def ids_among(names: Sequence[bytes]) -> list[str]:
+    """Return the ids of the sessions among these keys."""
+    prefix = conf.PREFIX
+    found = [keys.stored_id(prefix, name.decode(errors="replace")) for name in names]
+    return [id for id in found if id is not None]
 
 
 def swap_out(id: str, head: bytes, user: str | None = None) -> index.Write:
@@ -1026,12 +1032,12 @@ def _sweep_page(ids: list[str]) -> Flow[None]:
 def tidy_indexes() -> Flow[None]:
     """Remove the entries of sessions that are gone from the indexes of all users."""
     cursor: Any = "0"
+    pattern, count = keys.index_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
     while cursor != b"0":
-        cursor, names = yield from scan_keys(cursor)
-        found = [keys.indexed_user(conf.PREFIX, key) for key in names]
-        users = [user for user in found if user is not None]
-        if users:
-            yield from index.tidy(users)
+        words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", count]
+        cursor, names = yield from _scanned(words)
+        for chunk in chunks(names):
+            yield from index.tidy(chunk)
 
 
 def moved_key_of(id: str) -> str:

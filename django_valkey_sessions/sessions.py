@@ -17,14 +17,32 @@ from typing import Any
 from django.contrib.sessions.backends.base import SessionBase
 
 from . import client, codec, devices, index, keys
-from .backend import SessionStore, scan, scanning, swap_out, tidy_indexes, user_of
+from .backend import (
+    SessionStore,
+    ids_among,
+    scan,
+    scanning,
+    swap_out,
+    tidy_indexes,
+    user_of,
+)
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
 from .devices import Device
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
-from .flow import Command, Flow, OnNode, arun, run
+from .flow import Flow, OnNode, arun, run
 from .index import Entry
-from .scripts import chunks, key_of, looked, raise_first, twice
+from .scripts import (
+    REMOVE,
+    Evaluation,
+    by_node,
+    chunks,
+    key_of,
+    raise_first,
+    stored,
+    together,
+    twice,
+)
 from .signals import announce, session_ended
 
 logger = getLogger("django_valkey_sessions")
@@ -44,8 +62,6 @@ PAGE_STEP, PAGE = 100, 50
 #: are sessions, it ends after that with what it has.
 PAGE_STEPS = 100
 
-#: How many slots a cluster has.
-SLOTS = 16384
 #: Where a page begins: SCAN's cursor; before it, in a cluster, a slot of the node.
 _CURSOR = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,20})", re.ASCII)
 
@@ -322,8 +338,7 @@ def _step(position: str) -> Flow[tuple[str | None, list[str]]]:
     command = scanning(cursor, PAGE_STEP)
     trip = OnNode(int(slot), command) if slot else command
     reached, names = yield from twice(trip)
-    found = [keys.stored_id(conf.PREFIX, key.decode(errors="replace")) for key in names]
-    ids = [id for id in found if id is not None]
+    ids = ids_among(names)
     if reached != b"0":
         return f"{slot}:{reached.decode()}" if slot else reached.decode(), ids
     following = (yield from _node_after(int(slot))) if slot else None
@@ -356,13 +371,34 @@ def _clear(where: Where | None) -> Flow[int]:
         cursor, ids = yield from scan(cursor)
         for chunk in chunks(ids):
             if where is None:
-                done = yield from _removed([(id, None) for id in chunk], "revoked")
-                total += sum(done)
+                total += yield from _end_all(chunk)
             else:
                 total += yield from _end(chunk, where)
     if where is None:
         yield from tidy_indexes()
     return total
+
+
+def _end_all(ids: Sequence[str]) -> Flow[int]:
+    """End these sessions, whosever they are; return how many were still there."""
+    groups = by_node([key_of(id) for id in ids])
+    removals = [Evaluation(REMOVE, group, ()) for group in groups]
+    was_lost = False
+    try:
+        replies = yield from together(removals)
+    except ReplyLost:  # What is gone then may have been removed all the same.
+        was_lost = True
+        replies = yield from together(removals)
+    ended = 0
+    for group, reply in zip(groups, replies, strict=True):
+        if isinstance(reply, Exception):
+            continue
+        for key, done in zip(group, reply, strict=True):
+            if done or was_lost:
+                ended += 1
+                yield from _announce(key[len(conf.PREFIX) :], None, "revoked")
+    raise_first(replies)
+    return ended
 
 
 def _end(ids: Sequence[str], where: Where) -> Flow[int]:
@@ -575,13 +611,9 @@ def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
 
 def _read_all(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     """The same, also of those that have expired and are still there."""
-    commands: list[Command] = []
-    for id in ids:
-        commands += [["GET", key_of(id)], ["PTTL", key_of(id)]]
-    replies = yield from looked(tuple(commands))
-    pairs = zip(ids, replies[::2], replies[1::2], strict=True)
+    found = yield from stored(ids)
     serializer = SessionStore().serializer  # Once: making a store takes its time.
-    infos = [_info(id, blob, left, serializer) for id, blob, left in pairs]
+    infos = [_info(id, *found[id], serializer) for id in ids]
     return [info for info in infos if info is not None]
 
 
@@ -654,7 +686,7 @@ def _begun(start: str | None) -> str:
     match = _CURSOR.fullmatch(start)
     if match and bool(match[1]) is conf.CLUSTER:
         slot, cursor = int(match[1] or 0), int(match[2])
-        if slot < SLOTS and cursor < 1 << 64:
+        if slot < keys.SLOTS and cursor < 1 << 64:
             return start
     raise ValueError("A page begins with None, or with what the page before says.")
 

@@ -20,6 +20,7 @@ from django_valkey_sessions.exceptions import (
 )
 
 from . import servers
+from .conftest import evaluates
 
 FORTNIGHT = 14 * 86400
 UNKNOWN = "0" * 32
@@ -398,7 +399,7 @@ def test_a_session_that_gets_a_new_key_meanwhile_is_ended_too(
 
     def move(trip):
         # After the index was read, before the session is.
-        if isinstance(trip, tuple) and trip[0][0] == "GET" and not moved:
+        if evaluates(trip, scripts.READ) and not moved:
             moved.append(session)
             other = SessionStore(session.session_key)
             other.cycle_key()

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
-from django_valkey_sessions import client, codec, keys, sessions
+from django_valkey_sessions import client, codec, keys, scripts, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.codec import Unreadable
 from django_valkey_sessions.exceptions import ConnectionLost, SessionStoreUnavailable
 
 from . import servers
+from .conftest import evaluates
 
 UNKNOWN = "0" * 32
 
@@ -170,7 +171,7 @@ def test_a_session_that_never_stops_changing_is_left_in_the_end(
     session = new_session(n=0)
 
     def change(trip):
-        if trip[0][0].startswith("EVAL"):
+        if evaluates(trip, scripts.SWAP):
             other = SessionStore(session.session_key)
             other["n"] += 1
             other.save()
