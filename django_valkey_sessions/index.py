@@ -44,6 +44,7 @@ from .scripts import (
     chunks,
     evaluated,
     key_of,
+    keys_of,
     looked,
     one,
     raise_first,
@@ -375,11 +376,11 @@ def _tidied(entries: Sequence[tuple[bytes, str]]) -> Flow[None]:
     if conf.CLUSTER:
         yield from _tidied_apart(entries)
         return
-    found: list[str | bytes] = []
-    for key, id in entries:
-        found += [key, key_of(id)]
+    ids = [id for _, id in entries]
+    pairs = zip(entries, keys_of(ids), strict=True)
+    found = [word for (index, _), key in pairs for word in (index, key)]
     try:
-        yield from one(Evaluation(TIDY, found, [id for _, id in entries]))
+        yield from one(Evaluation(TIDY, found, ids))
     except SessionStoreUnavailable as error:
         note([error])
 

@@ -385,7 +385,7 @@ def stored(ids: Sequence[str]) -> Flow[dict[str, tuple[Any, Any]]]:
     to wait for long, however large sessions are.
     """
     found: dict[str, tuple[Any, Any]] = {}
-    ids_of = {key_of(id): id for id in ids}
+    ids_of = dict(zip(keys_of(ids), ids, strict=True))
     while ids_of:
         groups = by_node(ids_of)
         mark = os.urandom(12)
@@ -425,6 +425,12 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Divide what is to be sent together into what is not too much at once."""
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
+
+
+def keys_of(ids: Iterable[str]) -> list[str]:
+    """Return the keys under which Valkey holds the sessions with these ids."""
+    prefix = conf.PREFIX  # Once: reading a setting takes longer than all of the rest.
+    return [keys.stored_key(prefix, id) for id in ids]
 
 
 def key_of(id: str) -> str:

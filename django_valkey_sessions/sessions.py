@@ -37,7 +37,7 @@ from .scripts import (
     Evaluation,
     by_node,
     chunks,
-    key_of,
+    keys_of,
     raise_first,
     stored,
     together,
@@ -381,7 +381,7 @@ def _clear(where: Where | None) -> Flow[int]:
 
 def _end_all(ids: Sequence[str]) -> Flow[int]:
     """End these sessions, whosever they are; return how many were still there."""
-    groups = by_node([key_of(id) for id in ids])
+    groups = by_node(keys_of(ids))
     removals = [Evaluation(REMOVE, group, ()) for group in groups]
     was_lost = False
     try:
@@ -389,16 +389,16 @@ def _end_all(ids: Sequence[str]) -> Flow[int]:
     except ReplyLost:  # What is gone then may have been removed all the same.
         was_lost = True
         replies = yield from together(removals)
-    ended = 0
+    ended: list[str] = []
     for group, reply in zip(groups, replies, strict=True):
-        if isinstance(reply, Exception):
-            continue
-        for key, done in zip(group, reply, strict=True):
-            if done or was_lost:
-                ended += 1
-                yield from _announce(key[len(conf.PREFIX) :], None, "revoked")
+        if not isinstance(reply, Exception):
+            pairs = zip(group, reply, strict=True)
+            ended += [key[-keys.ID_SIZE :] for key, done in pairs if done or was_lost]
+    if session_ended.has_listeners(SessionStore):
+        for id in ended:
+            yield from _announce(id, None, "revoked")
     raise_first(replies)
-    return ended
+    return len(ended)
 
 
 def _end(ids: Sequence[str], where: Where) -> Flow[int]:
