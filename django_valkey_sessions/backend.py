@@ -33,12 +33,15 @@ from .merge import merge, same
 from .previous import Engine, Found, Missed
 from .scripts import (
     ADOPT,
+    BEGIN,
     NO_STRING,
     Evaluation,
     again,
+    by_node,
     chunks,
+    evaluated,
     key_of,
-    looked,
+    keys_of,
     raise_first,
     surely_stored,
     together,
@@ -1012,18 +1015,19 @@ def _sweep() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = yield from scan(cursor)
-        if ids:
-            yield from _sweep_page(ids)
+        for chunk in chunks(ids):
+            yield from _sweep_chunk(chunk)
     yield from tidy_indexes()
 
 
-def _sweep_page(ids: list[str]) -> Flow[None]:
-    end = str(codec.HEAD_SIZE - 1)
-    heads = yield from looked(tuple(["GETRANGE", key_of(id), "0", end] for id in ids))
+def _sweep_chunk(ids: Sequence[str]) -> Flow[None]:
+    groups = by_node(keys_of(ids))
+    replies = yield from evaluated(BEGIN, groups, str(codec.HEAD_SIZE))
     over = [
-        swap_out(id, head)
-        for id, head in zip(ids, heads, strict=True)
-        if isinstance(head, bytes) and _is_over(codec.expiry_of(head))
+        swap_out(key[-keys.ID_SIZE :], head)
+        for group, heads in zip(groups, replies, strict=True)
+        for key, head in zip(group, heads, strict=True)
+        if head is not None and _is_over(codec.expiry_of(head))
     ]
     if over:
         raise_first((yield from again(lambda: index.all_written(over))))

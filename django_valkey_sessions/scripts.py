@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.utils.encoding import force_bytes
 
 from . import keys
-from .client import ScriptMissing, WrongType
+from .client import ScriptMissing
 from .conf import conf
 from .exceptions import ConnectionLost, ReplyLost, SessionStoreUnavailable
 from .flow import Command, Flow, Trip
@@ -201,6 +201,21 @@ for n = 1, #KEYS do
   found[2 * n + 1] = redis.call('PTTL', KEYS[n])
   size = size + (value and #value or 0)
   if size > tonumber(ARGV[2]) then break end
+end
+return found
+""")
+
+#: Return the first ARGV[1] bytes of each of the sessions at KEYS, nothing for what is
+#: no string.
+BEGIN = Script("""
+local found = {}
+for n = 1, #KEYS do
+  local head = redis.pcall('GETRANGE', KEYS[n], 0, ARGV[1] - 1)
+  if type(head) == 'table' then
+    if not string.find(head.err, '^WRONGTYPE') then return head end
+    head = false
+  end
+  found[n] = head
 end
 return found
 """)
@@ -400,17 +415,12 @@ def stored(ids: Sequence[str]) -> Flow[dict[str, tuple[Any, Any]]]:
 
 
 def looked(trip: tuple[Command, ...]) -> Flow[list[Any]]:
-    """
-    Send what only looks, and once more if that gets lost. Return the replies; what is
-    no string, or no sorted set, has a WrongType in its place.
-    """
+    """Send what only looks, and once more if that gets lost; return the replies."""
     try:
         replies = yield trip
     except ReplyLost:
         replies = yield trip
-    for reply in replies:
-        if isinstance(reply, Exception) and not isinstance(reply, WrongType):
-            raise reply  # An error is never "not there".
+    raise_first(replies)  # An error is never "not there".
     return list(replies)
 
 
