@@ -18,7 +18,7 @@ from valkey.cluster import ValkeyCluster
 from tests.servers import Server
 
 from . import ROOT, rivals
-from .filling import fill, large
+from .filling import copies, fill, large
 from .ground import (
     first,
     one_server,
@@ -38,6 +38,8 @@ COMMANDS = (
 )
 #: Of these only reading and ending differ with the size, or in a cluster.
 SHORT = (COMMANDS[0], COMMANDS[-1])
+#: So many sessions do the ways to end all of them have before them.
+MANY = 1_000_000
 #: Bytes of a session that is large.
 LARGE = 20_000
 
@@ -55,10 +57,13 @@ def main(full: bool) -> None:
         few = counts[-1] // 50
         _fill(server, few, large(LARGE))
         rows += [_row(server, few, words, f"{LARGE:,} bytes: ") for words in SHORT]
+        copies(server, MANY, index="session:user:")
+        rows.append(_row(server, MANY, COMMANDS[-1]))
+        _assert_empty(server)
         for what in rivals.DOINGS:
-            _fill(server, counts[-1], rivals.store)
+            copies(server, MANY, rivals.PREFIX)
             command = [str(HERE / "rivals.py"), what, server.url]
-            rows.append({"sessions": counts[-1], "what": what})
+            rows.append({"sessions": MANY, "what": what})
             rows[-1] |= _measured([server], command)
             show(rows[-1])
             with server.connect() as connection:

@@ -20,16 +20,24 @@ from tests.servers import Server
 #: So many sessions of each kind of site are made, and stored over and over.
 VARIETY = 100
 PIPELINE = 1000
+#: So many keys does a server store in one go.
+STEP = 10_000
 FORTNIGHT = 14 * 86400  # Seconds.
 #: The last of them live for an hour.
 AGES = range(60, FORTNIGHT - 3600, 997)
 
-#: Store KEYS[1] and the next ARGV[2] numbers, as copies of ARGV[1]: for keys that need
-#: only be there. The expiry spreads over a fortnight.
+#: Store ARGV[1] at ARGV[3] keys after the number ARGV[2], which begin with ARGV[4]. If
+#: ARGV[5] is not empty, make two of them entries of each index that begins with it. For
+#: keys that need only be there.
 COPIES = """
-for n = ARGV[3] + 1, ARGV[3] + ARGV[2] do
-  local key = 'session:' .. string.sub(redis.sha1hex(n), 1, 32)
-  redis.call('SET', key, ARGV[1], 'EX', 3600 + n % 1200000)
+for n = ARGV[2] + 1, ARGV[2] + ARGV[3] do
+  local id, lives = string.sub(redis.sha1hex(n), 1, 32), 3600 + n % 1200000
+  redis.call('SET', ARGV[4] .. id, ARGV[1], 'EX', lives)
+  if ARGV[5] ~= '' then
+    local index = ARGV[5] .. math.floor(n / 2)
+    redis.call('ZADD', index, 2000000000 + lives, id)
+    redis.call('EXPIRE', index, lives)
+  end
 end
 """
 
@@ -95,11 +103,12 @@ def large(size: int) -> Store:
     return store
 
 
-def copies(server: Server, count: int) -> None:
+def copies(
+    server: Server, count: int, prefix: str = "session:", index: str = ""
+) -> None:
     """Let the server itself store so many keys as sessions have, with one value."""
     blob = codec.pack(codec.serialize(datas()[0], JSONSerializer), "0" * 32, 0)
     with server.connect() as connection:
         script = connection.register_script(COPIES)
-        step = 10_000
-        for start in range(0, count, step):
-            script(args=[blob, step, start])
+        for start in range(0, count, STEP):
+            script(args=[blob, start, STEP, prefix, index])

@@ -5,10 +5,7 @@ process of its own, which is measured as the commands are:
     python rivals.py WHAT URL
 """
 
-import json
-import pickle
 import sys
-from typing import Any
 
 import django
 from django.conf import settings
@@ -17,6 +14,8 @@ BACKENDS = {
     "RedisCache": "django.core.cache.backends.redis.RedisCache",
     "django-redis": "django_redis.cache.RedisCache",
 }
+#: With what the names of sessions begin then.
+PREFIX = ":1:django.contrib.sessions.cache"
 #: Which backend, and what is called.
 DOINGS = {
     "RedisCache.clear()": ("RedisCache", lambda cache: cache.clear()),
@@ -26,13 +25,6 @@ DOINGS = {
     ),
     "django-redis keys()": ("django-redis", lambda cache: len(cache.keys("*"))),
 }
-
-
-def store(pipe: Any, number: int, data: dict[str, Any], now: int) -> None:
-    """Store a session as Django's cache engine does with Django's RedisCache."""
-    key = f":1:django.contrib.sessions.cache{number:032x}"
-    value = pickle.dumps(json.dumps(data), pickle.HIGHEST_PROTOCOL)
-    pipe.set(key, value, ex=14 * 86400)
 
 
 def main(what: str, url: str) -> None:

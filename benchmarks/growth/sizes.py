@@ -48,9 +48,9 @@ def _on(server: Server) -> dict[str, Any]:
 def text_of(size: int) -> str:
     """Return so many characters, pieces of what sites keep in sessions."""
     chance = random.Random(size)
-    source = "".join("".join(texts) for texts in corpus(100).values())
+    source = b"".join(b"".join(texts) for texts in corpus(100).values()).decode()
     pieces: list[str] = []
-    while sum(map(len, pieces)) < size:
+    while len(pieces) * PIECES[0] < size:
         start = chance.randrange(len(source))
         pieces.append(source[start : start + chance.randint(*PIECES)])
     return "".join(pieces)[:size]
