@@ -395,22 +395,21 @@ def by_node(found: Iterable[Key]) -> list[list[Key]]:
 
 def stored(ids: Sequence[str]) -> Flow[dict[str, tuple[Any, Any]]]:
     """
-    Return what is stored under each of these ids, which are in no order then: the
-    value, None if it is no session's, and PTTL. So much at a time that nobody else has
-    to wait for long, however large sessions are.
+    Return what is stored under some of these ids, at least one: the value, None if it
+    is no session's, and PTTL. However large sessions are, that is so little that nobody
+    else has to wait for long.
     """
-    found: dict[str, tuple[Any, Any]] = {}
     ids_of = dict(zip(keys_of(ids), ids, strict=True))
-    while ids_of:
-        groups = by_node(ids_of)
-        mark = os.urandom(12)
-        replies = yield from evaluated(READ, groups, mark, ENOUGH)
-        for group, reply in zip(groups, replies, strict=True):
-            if not isinstance(reply, list) or reply[0] != mark:
-                raise SessionStoreUnavailable(MIXED_UP)
-            pairs = zip(reply[1::2], reply[2::2], strict=True)
-            for key, pair in zip(group, pairs, strict=False):
-                found[ids_of.pop(key)] = pair
+    groups = by_node(ids_of)
+    mark = os.urandom(12)
+    replies = yield from evaluated(READ, groups, mark, ENOUGH)
+    found: dict[str, tuple[Any, Any]] = {}
+    for group, reply in zip(groups, replies, strict=True):
+        if not isinstance(reply, list) or reply[0] != mark:
+            raise SessionStoreUnavailable(MIXED_UP)
+        pairs = zip(reply[1::2], reply[2::2], strict=True)
+        for key, pair in zip(group, pairs, strict=False):
+            found[ids_of[key]] = pair
     return found
 
 

@@ -33,6 +33,7 @@ from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
 from .flow import Flow, OnNode, arun, run
 from .index import Entry
 from .scripts import (
+    CHUNK,
     REMOVE,
     Evaluation,
     by_node,
@@ -170,8 +171,9 @@ def _pages() -> Iterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = run(scan(cursor), client.execute)
-        for chunk in chunks(ids):
-            yield run(_read(chunk), client.execute)
+        while ids:
+            infos, ids = run(_some(ids), client.execute)
+            yield infos
 
 
 async def aiterate() -> AsyncIterator[SessionInfo]:
@@ -185,8 +187,9 @@ async def _apages() -> AsyncIterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = await arun(scan(cursor), client.aexecute)
-        for chunk in chunks(ids):
-            yield await arun(_read(chunk), client.aexecute)
+        while ids:
+            infos, ids = await arun(_some(ids), client.aexecute)
+            yield infos
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,11 +372,11 @@ def _clear(where: Where | None) -> Flow[int]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = yield from scan(cursor)
+        while ids and where is not None:
+            infos, ids = yield from _some(ids)
+            total += yield from _end(infos, where)
         for chunk in chunks(ids):
-            if where is None:
-                total += yield from _end_all(chunk)
-            else:
-                total += yield from _end(chunk, where)
+            total += yield from _end_all(chunk)
     if where is None:
         yield from tidy_indexes()
     return total
@@ -401,20 +404,21 @@ def _end_all(ids: Sequence[str]) -> Flow[int]:
     return len(ended)
 
 
-def _end(ids: Sequence[str], where: Where) -> Flow[int]:
+def _end(infos: Sequence[SessionInfo], where: Where) -> Flow[int]:
     """End those of the sessions of which this is true, as they are when they end."""
     ended = 0
     for _ in range(ROUNDS):
-        chosen = [info for info in (yield from _read(ids)) if where(info)]
+        chosen = [info for info in infos if where(info)]
         if not chosen:
             break
         outcomes = yield from _swapped_out(chosen, "revoked")
         ended += sum(outcome is True for outcome in outcomes)
         # Changed since it was judged: somebody may have logged in with it.
         pairs = zip(chosen, outcomes, strict=True)
-        ids = [info.id for info, outcome in pairs if outcome is False]
-        if not ids:
+        changed = [info.id for info, outcome in pairs if outcome is False]
+        if not changed:
             break
+        infos = yield from _read(changed)
     return ended
 
 
@@ -604,6 +608,17 @@ def _entry(info: SessionInfo) -> Entry:
     return Entry(info.id, int(left.total_seconds() * 1000), info.user_id)
 
 
+def _some(ids: list[str]) -> Flow[tuple[list[SessionInfo], list[str]]]:
+    """
+    Return what is known of some of the sessions, at most CHUNK, if they are there and
+    alive; and which are left to be looked at. What is returned is never very large.
+    """
+    chunk = ids[:CHUNK]
+    found = yield from stored(chunk)
+    infos = [info for info in _infos(found) if _is_alive(info)]
+    return infos, [id for id in chunk if id not in found] + ids[CHUNK:]
+
+
 def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     """Return what is known of those of the sessions that are there and alive."""
     return [info for info in (yield from _read_all(ids)) if _is_alive(info)]
@@ -611,9 +626,18 @@ def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
 
 def _read_all(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     """The same, also of those that have expired and are still there."""
-    found = yield from stored(ids)
+    found: list[SessionInfo] = []
+    left = ids
+    while left:
+        some = yield from stored(left)
+        found += _infos(some)
+        left = [id for id in left if id not in some]
+    return found
+
+
+def _infos(found: dict[str, tuple[Any, Any]]) -> list[SessionInfo]:
     serializer = SessionStore().serializer  # Once: making a store takes its time.
-    infos = [_info(id, *found[id], serializer) for id in ids]
+    infos = [_info(id, *pair, serializer) for id, pair in found.items()]
     return [info for info in infos if info is not None]
 
 
