@@ -26,6 +26,7 @@ from .conf import conf
 from .exceptions import NotPermitted, ReplyLost, SessionStoreUnavailable
 from .flow import Command, Flow
 from .scripts import (
+    BEGIN,
     FOLLOW,
     FORGET,
     LIMIT,
@@ -45,7 +46,6 @@ from .scripts import (
     evaluated,
     key_of,
     keys_of,
-    looked,
     one,
     raise_first,
     together,
@@ -386,14 +386,23 @@ def _tidied(entries: Sequence[tuple[bytes, str]]) -> Flow[None]:
 
 
 def _tidied_apart(entries: Sequence[tuple[bytes, str]]) -> Flow[None]:
-    stale = entries
-    # Twice, because a reply may have been another's.
-    for _ in range(2):
-        if not stale:
-            break
-        there = yield from looked(tuple(["EXISTS", key_of(id)] for _, id in stale))
-        stale = [entry for entry, count in zip(stale, there, strict=True) if not count]
+    stale = yield from _gone(entries)
+    if stale:  # Twice, because a reply may have been another's.
+        stale = yield from _gone(stale)
     yield from _leave([["ZREM", key, id] for key, id in stale])
+
+
+def _gone(entries: Sequence[tuple[bytes, str]]) -> Flow[list[tuple[bytes, str]]]:
+    """Return those of these entries whose sessions are gone."""
+    groups = by_node(dict.fromkeys(keys_of(id for _, id in entries)))
+    replies = yield from evaluated(BEGIN, groups, "1")
+    gone = {
+        key
+        for group, heads in zip(groups, replies, strict=True)
+        for key, head in zip(group, heads, strict=True)
+        if head == b""
+    }
+    return [entry for entry in entries if key_of(entry[1]) in gone]
 
 
 # A limit of sessions.

@@ -205,8 +205,8 @@ end
 return found
 """)
 
-#: Return the first ARGV[1] bytes of each of the sessions at KEYS, nothing for what is
-#: no string.
+#: Return the first ARGV[1] bytes of each of the sessions at KEYS: none if it is gone,
+#: and nothing for what is no string.
 BEGIN = Script("""
 local found = {}
 for n = 1, #KEYS do
@@ -411,16 +411,6 @@ def stored(ids: Sequence[str]) -> Flow[dict[str, tuple[Any, Any]]]:
         for key, pair in zip(group, pairs, strict=False):
             found[ids_of[key]] = pair
     return found
-
-
-def looked(trip: tuple[Command, ...]) -> Flow[list[Any]]:
-    """Send what only looks, and once more if that gets lost; return the replies."""
-    try:
-        replies = yield trip
-    except ReplyLost:
-        replies = yield trip
-    raise_first(replies)  # An error is never "not there".
-    return list(replies)
 
 
 def raise_first(replies: Sequence[Any]) -> None:
