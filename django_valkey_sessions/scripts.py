@@ -22,6 +22,8 @@ Key = TypeVar("Key", str, bytes)
 CHUNK = 100
 #: So many bytes of sessions are enough for one script to read.
 ENOUGH = "262144"
+#: In a cluster each slot has a script of its own, and so many are sent together.
+SLOTS_AT_ONCE = 16
 
 
 class Script(str):
@@ -400,7 +402,7 @@ def stored(ids: Sequence[str]) -> Flow[dict[str, tuple[Any, Any]]]:
     else has to wait for long.
     """
     ids_of = dict(zip(keys_of(ids), ids, strict=True))
-    groups = by_node(ids_of)
+    groups = by_node(ids_of)[:SLOTS_AT_ONCE]
     mark = os.urandom(12)
     replies = yield from evaluated(READ, groups, mark, ENOUGH)
     found: dict[str, tuple[Any, Any]] = {}
