@@ -33,11 +33,15 @@ from .merge import merge, same
 from .previous import Engine, Found, Missed
 from .scripts import (
     ADOPT,
+    BEGIN,
     NO_STRING,
     Evaluation,
     again,
+    by_node,
+    chunks,
+    evaluated,
     key_of,
-    looked,
+    keys_of,
     raise_first,
     surely_stored,
     together,
@@ -847,24 +851,29 @@ def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
     Go one step of SCAN_COUNT keys through the server. Return the next cursor, and the
     ids of the sessions among the keys. The first cursor is "0", the last b"0".
     """
-    cursor, names = yield from scan_keys(cursor)
-    return cursor, [id for key in names if (id := keys.stored_id(conf.PREFIX, key))]
+    cursor, names = yield from _scanned(scanning(cursor, conf.SCAN_COUNT))
+    return cursor, ids_among(names)
 
 
-def scan_keys(cursor: Any) -> Flow[tuple[Any, list[str]]]:
-    """The same, but return all keys that begin with the prefix."""
-    words = scanning(cursor, conf.SCAN_COUNT)
+def _scanned(words: Command) -> Flow[tuple[Any, list[bytes]]]:
     try:
         cursor, found = yield words
     except ReplyLost:  # Of thousands of steps one may take too long.
         cursor, found = yield words
-    return cursor, [key.decode(errors="replace") for key in found]
+    return cursor, found
 
 
 def scanning(cursor: Any, count: int) -> Command:
-    """Return the command that looks at so many keys from the cursor on."""
-    pattern = keys.match_pattern(conf.PREFIX)
+    """Return the command that looks for sessions among so many keys from here on."""
+    pattern = keys.session_pattern(conf.PREFIX)
     return ["SCAN", cursor, "MATCH", pattern, "COUNT", str(count)]
+
+
+def ids_among(names: Sequence[bytes]) -> list[str]:
+    """Return the ids of the sessions among these keys."""
+    prefix = conf.PREFIX
+    found = [keys.stored_id(prefix, name.decode(errors="replace")) for name in names]
+    return [id for id in found if id is not None]
 
 
 def swap_out(id: str, head: bytes, user: str | None = None) -> index.Write:
@@ -1006,18 +1015,19 @@ def _sweep() -> Flow[None]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = yield from scan(cursor)
-        if ids:
-            yield from _sweep_page(ids)
+        for chunk in chunks(ids):
+            yield from _sweep_chunk(chunk)
     yield from tidy_indexes()
 
 
-def _sweep_page(ids: list[str]) -> Flow[None]:
-    end = str(codec.HEAD_SIZE - 1)
-    heads = yield from looked(tuple(["GETRANGE", key_of(id), "0", end] for id in ids))
+def _sweep_chunk(ids: Sequence[str]) -> Flow[None]:
+    groups = by_node(keys_of(ids))
+    replies = yield from evaluated(BEGIN, groups, str(codec.HEAD_SIZE))
     over = [
-        swap_out(id, head)
-        for id, head in zip(ids, heads, strict=True)
-        if isinstance(head, bytes) and _is_over(codec.expiry_of(head))
+        swap_out(key[-keys.ID_SIZE :], head)
+        for group, heads in zip(groups, replies, strict=True)
+        for key, head in zip(group, heads, strict=True)
+        if head is not None and _is_over(codec.expiry_of(head))
     ]
     if over:
         raise_first((yield from again(lambda: index.all_written(over))))
@@ -1026,12 +1036,12 @@ def _sweep_page(ids: list[str]) -> Flow[None]:
 def tidy_indexes() -> Flow[None]:
     """Remove the entries of sessions that are gone from the indexes of all users."""
     cursor: Any = "0"
+    pattern, count = keys.index_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
     while cursor != b"0":
-        cursor, names = yield from scan_keys(cursor)
-        found = [keys.indexed_user(conf.PREFIX, key) for key in names]
-        users = [user for user in found if user is not None]
-        if users:
-            yield from index.tidy(users)
+        words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", count]
+        cursor, names = yield from _scanned(words)
+        for chunk in chunks(names):
+            yield from index.tidy(chunk)
 
 
 def moved_key_of(id: str) -> str:

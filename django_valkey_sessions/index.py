@@ -26,21 +26,26 @@ from .conf import conf
 from .exceptions import NotPermitted, ReplyLost, SessionStoreUnavailable
 from .flow import Command, Flow
 from .scripts import (
+    BEGIN,
     FOLLOW,
     FORGET,
     LIMIT,
+    LIST,
     SEND_AND_FOLLOW,
     SWAP,
     SWAP_AND_FOLLOW,
+    TIDY,
     TOUCH,
     TOUCH_AND_FOLLOW,
     Call,
     Evaluation,
     Script,
     again,
+    by_node,
     chunks,
+    evaluated,
     key_of,
-    looked,
+    keys_of,
     one,
     raise_first,
     together,
@@ -342,31 +347,62 @@ def enter(entries: Sequence[Entry]) -> Flow[None]:
         note(replies)
 
 
-def tidy(users: Sequence[str]) -> Flow[None]:
-    """Remove the entries of sessions that are gone from the indexes of these users."""
-    last = str(PAGE - 1)
-    firsts: list[Command] = [["ZRANGE", index_of(user), "0", last] for user in users]
-    pages = yield from looked(tuple(firsts))
-    for user, page in zip(users, pages, strict=True):
-        if not isinstance(page, list):
-            continue  # Another application's.
-        found = [member.decode(errors="replace") for member in page]
-        if len(page) == PAGE:
-            found = yield from members(user)
-        # What is no id is not ours either.
-        yield from _tidied(user, [id for id in found if keys.stored_id("", id)])
+def tidy(found: Sequence[bytes]) -> Flow[None]:
+    """Remove entries whose sessions are gone from the indexes among these keys."""
+    users = {key: _user_of(key) for key in found}
+    groups = by_node([key for key, user in users.items() if user is not None])
+    if not groups:
+        return
+    pages = yield from evaluated(LIST, groups, str(PAGE - 1))
+    entries: list[tuple[bytes, str]] = []
+    for group, replies in zip(groups, pages, strict=True):
+        for key, page in zip(group, replies, strict=True):
+            if page is None:
+                continue  # Another application's.
+            ids = [member.decode(errors="replace") for member in page]
+            if len(page) == PAGE:
+                ids = yield from members(str(users[key]))
+            # What is no id is not ours either.
+            entries += [(key, id) for id in ids if keys.stored_id("", id)]
+    for chunk in chunks(entries):
+        yield from _tidied(chunk)
 
 
-def _tidied(user: str, ids: Sequence[str]) -> Flow[None]:
-    for chunk in chunks(ids):
-        stale = chunk
-        # Twice, because a reply may have been another's.
-        for _ in range(2):
-            if not stale:
-                break
-            there = yield from looked(tuple(["EXISTS", key_of(id)] for id in stale))
-            stale = [id for id, count in zip(stale, there, strict=True) if not count]
-        yield from forget(user, [(id, b"") for id in stale])
+def _user_of(key: bytes) -> str | None:
+    return keys.indexed_user(conf.PREFIX, key.decode(errors="replace"))
+
+
+def _tidied(entries: Sequence[tuple[bytes, str]]) -> Flow[None]:
+    if conf.CLUSTER:
+        yield from _tidied_apart(entries)
+        return
+    ids = [id for _, id in entries]
+    pairs = zip(entries, keys_of(ids), strict=True)
+    found = [word for (index, _), key in pairs for word in (index, key)]
+    try:
+        yield from one(Evaluation(TIDY, found, ids))
+    except SessionStoreUnavailable as error:
+        note([error])
+
+
+def _tidied_apart(entries: Sequence[tuple[bytes, str]]) -> Flow[None]:
+    stale = yield from _gone(entries)
+    if stale:  # Twice, because a reply may have been another's.
+        stale = yield from _gone(stale)
+    yield from _leave([["ZREM", key, id] for key, id in stale])
+
+
+def _gone(entries: Sequence[tuple[bytes, str]]) -> Flow[list[tuple[bytes, str]]]:
+    """Return those of these entries whose sessions are gone."""
+    groups = by_node(dict.fromkeys(keys_of(id for _, id in entries)))
+    replies = yield from evaluated(BEGIN, groups, "1")
+    gone = {
+        key
+        for group, heads in zip(groups, replies, strict=True)
+        for key, head in zip(group, heads, strict=True)
+        if head == b""
+    }
+    return [entry for entry in entries if key_of(entry[1]) in gone]
 
 
 # A limit of sessions.

@@ -6,11 +6,17 @@ id, is not one: commands, logs and the admin may show it.
 """
 
 import base64
+import binascii
 import hashlib
 import os
 import re
 
-_ID = re.compile(r"[0-9a-f]{32}")
+#: How many hexadecimal digits an id has.
+ID_SIZE = 32
+#: How many slots a cluster has.
+SLOTS = 16384
+
+_ID = re.compile(rf"[0-9a-f]{{{ID_SIZE}}}")
 _INDEX = "user:"
 _SPECIAL = re.compile(rb"[^0-9A-Za-z@._~+-]")
 _QUOTED = re.compile(rb"%([0-9a-f]{2})")
@@ -31,7 +37,7 @@ def session_id(session_key: str) -> str:
     """Return the id of the session with this key: 32 hexadecimal digits."""
     # What a client sends as a cookie need not be well-formed text.
     digest = hashlib.sha256(session_key.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:ID_SIZE]
 
 
 def stored_key(prefix: str, id: str) -> str:
@@ -91,3 +97,21 @@ def indexed_user(prefix: str, key: str) -> str | None:
 def match_pattern(prefix: str) -> str:
     """Return the SCAN pattern for all keys with this prefix, taken literally."""
     return _GLOB.sub(r"\\\1", prefix) + "*"
+
+
+def session_pattern(prefix: str) -> str:
+    """Return the SCAN pattern for the sessions with this prefix, and few other keys."""
+    return match_pattern(prefix)[:-1] + "?" * ID_SIZE
+
+
+def index_pattern(prefix: str) -> str:
+    """Return the SCAN pattern for the indexes of users with this prefix."""
+    return match_pattern(prefix + _INDEX)
+
+
+def slot(key: bytes) -> int:
+    """Return the slot of a cluster that this key is in."""
+    # What stands in the first braces, if anything does, decides for all of the key.
+    start = key.find(b"{") + 1
+    end = key.find(b"}", start) if start else 0
+    return binascii.crc_hqx(key[start:end] if start < end else key, 0) % SLOTS

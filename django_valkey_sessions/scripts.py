@@ -4,19 +4,26 @@ What more than one flow sends: the scripts, and the ways to send scripts and com
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from django.utils.encoding import force_bytes
+
 from . import keys
-from .client import ScriptMissing, WrongType
+from .client import ScriptMissing
 from .conf import conf
 from .exceptions import ConnectionLost, ReplyLost, SessionStoreUnavailable
 from .flow import Command, Flow, Trip
 
 T = TypeVar("T")
+Key = TypeVar("Key", str, bytes)
 
 #: How many sessions are read, or ended, in one round trip. Some are large.
 CHUNK = 100
+#: So many bytes of sessions are enough for one script to read.
+ENOUGH = "262144"
+#: In a cluster each slot has a script of its own, and so many are sent together.
+SLOTS_AT_ONCE = 16
 
 
 class Script(str):
@@ -180,6 +187,73 @@ end
 return ARGV[1] .. (value and '+' .. value or '')
 """)
 
+#: Read the sessions at KEYS, until more than ARGV[2] bytes are read. The answer begins
+#: with ARGV[1], which shows that it is the one to this question. Then come, for each
+#: that was read, the value (nothing if there is none, or it is no string), and how many
+#: milliseconds it has left, as PTTL says it.
+READ = Script("""
+local found, size = {ARGV[1]}, 0
+for n = 1, #KEYS do
+  local value = redis.pcall('GET', KEYS[n])
+  if type(value) == 'table' then
+    if not string.find(value.err, '^WRONGTYPE') then return value end
+    value = false
+  end
+  found[2 * n] = value
+  found[2 * n + 1] = redis.call('PTTL', KEYS[n])
+  size = size + (value and #value or 0)
+  if size > tonumber(ARGV[2]) then break end
+end
+return found
+""")
+
+#: Return the first ARGV[1] bytes of each of the sessions at KEYS: none if it is gone,
+#: and nothing for what is no string.
+BEGIN = Script("""
+local found = {}
+for n = 1, #KEYS do
+  local head = redis.pcall('GETRANGE', KEYS[n], 0, ARGV[1] - 1)
+  if type(head) == 'table' then
+    if not string.find(head.err, '^WRONGTYPE') then return head end
+    head = false
+  end
+  found[n] = head
+end
+return found
+""")
+
+#: Remove the sessions at KEYS. The answer has, for each, 1, or 0 if it was gone.
+REMOVE = Script("""
+local done = {}
+for n = 1, #KEYS do done[n] = redis.call('UNLINK', KEYS[n]) end
+return done
+""")
+
+#: Read the first entries of the indexes at KEYS, up to the rank ARGV[1]. The answer has
+#: for each the ids, or nothing if it is no index.
+LIST = Script("""
+local found = {}
+for n = 1, #KEYS do
+  local ids = redis.pcall('ZRANGE', KEYS[n], 0, ARGV[1])
+  if ids.err then
+    if not string.find(ids.err, '^WRONGTYPE') then return ids end
+    ids = false
+  end
+  found[n] = ids
+end
+return found
+""")
+
+#: Remove entries whose sessions are gone. KEYS has pairs of an index and a session, and
+#: ARGV the ids of these.
+TIDY = Script("""
+for n = 1, #ARGV do
+  if redis.call('EXISTS', KEYS[2 * n]) == 0 then
+    redis.call('ZREM', KEYS[2 * n - 1], ARGV[n])
+  end
+end
+""")
+
 #: Store ARGV[1], a session of the previous engine, at KEYS[1], to expire after ARGV[2]
 #: milliseconds (none: never); and for ARGV[3] milliseconds take note of that at
 #: KEYS[2]. Unless the note is there already: then it was moved before, and if it is not
@@ -199,6 +273,8 @@ end
 redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
 return string.sub(ARGV[1], 7, 18)
 """)
+
+MIXED_UP = "Valkey's replies do not belong to the requests that they reach."
 
 #: Stands for a stored value that is no string but a list, a set, a hash ...
 NO_STRING = object()
@@ -288,27 +364,55 @@ def surely_stored(id: str) -> Flow[Any]:
     looking = Evaluation(LOOK, [key_of(id)], [mark])
     reply = yield from again(lambda: one(looking))
     if not isinstance(reply, bytes) or not reply.startswith(mark):
-        raise SessionStoreUnavailable(
-            "Valkey's replies do not belong to the requests that they reach."
-        )
+        raise SessionStoreUnavailable(MIXED_UP)
     start = len(mark)
     kind, value = reply[start : start + 1], reply[start + 1 :]
     return {b"+": value, b"-": NO_STRING}.get(kind)
 
 
-def looked(trip: tuple[Command, ...]) -> Flow[list[Any]]:
+def evaluated(
+    script: Script, groups: Sequence[Sequence[Key]], *words: str | bytes
+) -> Flow[list[Any]]:
     """
-    Send what only looks, and once more if that gets lost. Return the replies; what is
-    no string, or no sorted set, has a WrongType in its place.
+    Evaluate a script that does no harm if it is done twice on each of these groups of
+    keys, in one round trip, and once more if that gets lost.
     """
+    calls = [Evaluation(script, group, words) for group in groups]
     try:
-        replies = yield trip
+        replies = yield from together(calls)
     except ReplyLost:
-        replies = yield trip
-    for reply in replies:
-        if isinstance(reply, Exception) and not isinstance(reply, WrongType):
-            raise reply  # An error is never "not there".
-    return list(replies)
+        replies = yield from together(calls)
+    raise_first(replies)  # An error is never "not there".
+    return replies
+
+
+def by_node(found: Iterable[Key]) -> list[list[Key]]:
+    """Group keys by what one script may work on: in a cluster, those in one slot."""
+    slots: dict[int, list[Key]] = {}
+    for key in found:
+        slot = keys.slot(force_bytes(key)) if conf.CLUSTER else 0
+        slots.setdefault(slot, []).append(key)
+    return list(slots.values())
+
+
+def stored(ids: Sequence[str]) -> Flow[dict[str, tuple[Any, Any]]]:
+    """
+    Return what is stored under some of these ids, at least one: the value, None if it
+    is no session's, and PTTL. However large sessions are, that is so little that nobody
+    else has to wait for long.
+    """
+    ids_of = dict(zip(keys_of(ids), ids, strict=True))
+    groups = by_node(ids_of)[:SLOTS_AT_ONCE]
+    mark = os.urandom(12)
+    replies = yield from evaluated(READ, groups, mark, ENOUGH)
+    found: dict[str, tuple[Any, Any]] = {}
+    for group, reply in zip(groups, replies, strict=True):
+        if not isinstance(reply, list) or reply[0] != mark:
+            raise SessionStoreUnavailable(MIXED_UP)
+        pairs = zip(reply[1::2], reply[2::2], strict=True)
+        for key, pair in zip(group, pairs, strict=False):
+            found[ids_of[key]] = pair
+    return found
 
 
 def raise_first(replies: Sequence[Any]) -> None:
@@ -322,6 +426,12 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Divide what is to be sent together into what is not too much at once."""
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
+
+
+def keys_of(ids: Iterable[str]) -> list[str]:
+    """Return the keys under which Valkey holds the sessions with these ids."""
+    prefix = conf.PREFIX  # Once: reading a setting takes longer than all of the rest.
+    return [keys.stored_key(prefix, id) for id in ids]
 
 
 def key_of(id: str) -> str:

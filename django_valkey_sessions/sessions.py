@@ -17,14 +17,33 @@ from typing import Any
 from django.contrib.sessions.backends.base import SessionBase
 
 from . import client, codec, devices, index, keys
-from .backend import SessionStore, scan, scanning, swap_out, tidy_indexes, user_of
+from .backend import (
+    SessionStore,
+    ids_among,
+    scan,
+    scanning,
+    swap_out,
+    tidy_indexes,
+    user_of,
+)
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
 from .devices import Device
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
-from .flow import Command, Flow, OnNode, arun, run
+from .flow import Flow, OnNode, arun, run
 from .index import Entry
-from .scripts import chunks, key_of, looked, raise_first, twice
+from .scripts import (
+    CHUNK,
+    REMOVE,
+    Evaluation,
+    by_node,
+    chunks,
+    keys_of,
+    raise_first,
+    stored,
+    together,
+    twice,
+)
 from .signals import announce, session_ended
 
 logger = getLogger("django_valkey_sessions")
@@ -44,8 +63,6 @@ PAGE_STEP, PAGE = 100, 50
 #: are sessions, it ends after that with what it has.
 PAGE_STEPS = 100
 
-#: How many slots a cluster has.
-SLOTS = 16384
 #: Where a page begins: SCAN's cursor; before it, in a cluster, a slot of the node.
 _CURSOR = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,20})", re.ASCII)
 
@@ -154,8 +171,9 @@ def _pages() -> Iterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = run(scan(cursor), client.execute)
-        for chunk in chunks(ids):
-            yield run(_read(chunk), client.execute)
+        while ids:
+            infos, ids = run(_some(ids), client.execute)
+            yield infos
 
 
 async def aiterate() -> AsyncIterator[SessionInfo]:
@@ -169,8 +187,9 @@ async def _apages() -> AsyncIterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = await arun(scan(cursor), client.aexecute)
-        for chunk in chunks(ids):
-            yield await arun(_read(chunk), client.aexecute)
+        while ids:
+            infos, ids = await arun(_some(ids), client.aexecute)
+            yield infos
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,8 +341,7 @@ def _step(position: str) -> Flow[tuple[str | None, list[str]]]:
     command = scanning(cursor, PAGE_STEP)
     trip = OnNode(int(slot), command) if slot else command
     reached, names = yield from twice(trip)
-    found = [keys.stored_id(conf.PREFIX, key.decode(errors="replace")) for key in names]
-    ids = [id for id in found if id is not None]
+    ids = ids_among(names)
     if reached != b"0":
         return f"{slot}:{reached.decode()}" if slot else reached.decode(), ids
     following = (yield from _node_after(int(slot))) if slot else None
@@ -354,31 +372,53 @@ def _clear(where: Where | None) -> Flow[int]:
     cursor: Any = "0"
     while cursor != b"0":
         cursor, ids = yield from scan(cursor)
+        while ids and where is not None:
+            infos, ids = yield from _some(ids)
+            total += yield from _end(infos, where)
         for chunk in chunks(ids):
-            if where is None:
-                done = yield from _removed([(id, None) for id in chunk], "revoked")
-                total += sum(done)
-            else:
-                total += yield from _end(chunk, where)
+            total += yield from _end_all(chunk)
     if where is None:
         yield from tidy_indexes()
     return total
 
 
-def _end(ids: Sequence[str], where: Where) -> Flow[int]:
+def _end_all(ids: Sequence[str]) -> Flow[int]:
+    """End these sessions, whosever they are; return how many were still there."""
+    groups = by_node(keys_of(ids))
+    removals = [Evaluation(REMOVE, group, ()) for group in groups]
+    was_lost = False
+    try:
+        replies = yield from together(removals)
+    except ReplyLost:  # What is gone then may have been removed all the same.
+        was_lost = True
+        replies = yield from together(removals)
+    ended: list[str] = []
+    for group, reply in zip(groups, replies, strict=True):
+        if not isinstance(reply, Exception):
+            pairs = zip(group, reply, strict=True)
+            ended += [key[-keys.ID_SIZE :] for key, done in pairs if done or was_lost]
+    if session_ended.has_listeners(SessionStore):
+        for id in ended:
+            yield from _announce(id, None, "revoked")
+    raise_first(replies)
+    return len(ended)
+
+
+def _end(infos: Sequence[SessionInfo], where: Where) -> Flow[int]:
     """End those of the sessions of which this is true, as they are when they end."""
     ended = 0
     for _ in range(ROUNDS):
-        chosen = [info for info in (yield from _read(ids)) if where(info)]
+        chosen = [info for info in infos if where(info)]
         if not chosen:
             break
         outcomes = yield from _swapped_out(chosen, "revoked")
         ended += sum(outcome is True for outcome in outcomes)
         # Changed since it was judged: somebody may have logged in with it.
         pairs = zip(chosen, outcomes, strict=True)
-        ids = [info.id for info, outcome in pairs if outcome is False]
-        if not ids:
+        changed = [info.id for info, outcome in pairs if outcome is False]
+        if not changed:
             break
+        infos = yield from _read(changed)
     return ended
 
 
@@ -568,6 +608,17 @@ def _entry(info: SessionInfo) -> Entry:
     return Entry(info.id, int(left.total_seconds() * 1000), info.user_id)
 
 
+def _some(ids: list[str]) -> Flow[tuple[list[SessionInfo], list[str]]]:
+    """
+    Return what is known of some of the sessions, at most CHUNK, if they are there and
+    alive; and which are left to be looked at. What is returned is never very large.
+    """
+    chunk = ids[:CHUNK]
+    found = yield from stored(chunk)
+    infos = [info for info in _infos(found) if _is_alive(info)]
+    return infos, [id for id in chunk if id not in found] + ids[CHUNK:]
+
+
 def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     """Return what is known of those of the sessions that are there and alive."""
     return [info for info in (yield from _read_all(ids)) if _is_alive(info)]
@@ -575,13 +626,18 @@ def _read(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
 
 def _read_all(ids: Sequence[str]) -> Flow[list[SessionInfo]]:
     """The same, also of those that have expired and are still there."""
-    commands: list[Command] = []
-    for id in ids:
-        commands += [["GET", key_of(id)], ["PTTL", key_of(id)]]
-    replies = yield from looked(tuple(commands))
-    pairs = zip(ids, replies[::2], replies[1::2], strict=True)
+    found: list[SessionInfo] = []
+    left = ids
+    while left:
+        some = yield from stored(left)
+        found += _infos(some)
+        left = [id for id in left if id not in some]
+    return found
+
+
+def _infos(found: dict[str, tuple[Any, Any]]) -> list[SessionInfo]:
     serializer = SessionStore().serializer  # Once: making a store takes its time.
-    infos = [_info(id, blob, left, serializer) for id, blob, left in pairs]
+    infos = [_info(id, *pair, serializer) for id, pair in found.items()]
     return [info for info in infos if info is not None]
 
 
@@ -654,7 +710,7 @@ def _begun(start: str | None) -> str:
     match = _CURSOR.fullmatch(start)
     if match and bool(match[1]) is conf.CLUSTER:
         slot, cursor = int(match[1] or 0), int(match[2])
-        if slot < SLOTS and cursor < 1 << 64:
+        if slot < keys.SLOTS and cursor < 1 << 64:
             return start
     raise ValueError("A page begins with None, or with what the page before says.")
 

@@ -23,6 +23,7 @@ from django.core.management.base import CommandError
 from django_valkey_sessions import client, sessions
 from django_valkey_sessions.conf import conf
 from django_valkey_sessions.flow import Trip
+from django_valkey_sessions.scripts import Script
 
 from . import servers
 
@@ -162,6 +163,14 @@ def before_each_trip(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(client, "aexecute", awaiting)
 
     return install
+
+
+def evaluates(trip: Trip, script: str) -> bool:
+    """Return True if a round trip begins with this script."""
+    first = trip[0] if isinstance(trip, tuple) else trip
+    if not isinstance(script, Script) or not isinstance(first, list):
+        return False
+    return first[1] in (script, script.sha)
 
 
 class Terminal(io.StringIO):

@@ -20,11 +20,12 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from django_valkey_sessions import client, codec, keys, sessions
+from django_valkey_sessions import client, codec, keys, scripts, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.management import progress
 
 from . import servers
+from .conftest import evaluates
 
 UNKNOWN = "0" * 32
 FORMATS = ("table", "json", "csv")
@@ -613,14 +614,14 @@ def test_progress_is_shown_on_a_terminal_and_cleared(run, look, monkeypatch, wor
 
 
 class Interrupt:
-    """Ctrl-C at the nth round trip with this command."""
+    """Ctrl-C at the nth round trip that begins with this command, or script."""
 
-    def __init__(self, command, number):
-        self.command, self.left = command, number
+    def __init__(self, what, number):
+        self.what, self.left = what, number
 
     def __call__(self, trip):
         first = trip if isinstance(trip, list) else trip[0]
-        if first[0].startswith(self.command):
+        if first[0] == self.what or evaluates(trip, self.what):
             self.left -= 1
             if self.left == 0:
                 raise KeyboardInterrupt
@@ -646,15 +647,15 @@ def interrupted(run, *words):
 
 
 @pytest.mark.parametrize(
-    ("choice", "command"), [("--all", "UNLINK"), ("--anonymous", "EVAL")]
+    ("choice", "script"), [("--all", scripts.REMOVE), ("--anonymous", scripts.SWAP)]
 )
 def test_ctrl_c_says_how_far_clearing_got(
-    run, valkey_sessions, before_each_trip, choice, command
+    run, valkey_sessions, before_each_trip, choice, script
 ):
     valkey_sessions(SCAN_COUNT=10)
     for _ in range(200):
         new_session()
-    before_each_trip(Interrupt(command, 4))
+    before_each_trip(Interrupt(script, 4))
     said = interrupted(run, "clear", choice, "--noinput")
     left = sessions.count()
     assert 0 < left < 200

@@ -15,11 +15,13 @@ from django_valkey_sessions import client, index, keys, scripts, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.conf import BadSetting, conf
 from django_valkey_sessions.exceptions import (
+    ReplyLost,
     SessionConflict,
     SessionStoreUnavailable,
 )
 
 from . import servers
+from .conftest import evaluates
 
 FORTNIGHT = 14 * 86400
 UNKNOWN = "0" * 32
@@ -398,7 +400,7 @@ def test_a_session_that_gets_a_new_key_meanwhile_is_ended_too(
 
     def move(trip):
         # After the index was read, before the session is.
-        if isinstance(trip, tuple) and trip[0][0] == "GET" and not moved:
+        if evaluates(trip, scripts.READ) and not moved:
             moved.append(session)
             other = SessionStore(session.session_key)
             other.cycle_key()
@@ -486,13 +488,39 @@ def test_clear_expired_removes_the_entries_of_what_is_gone(call, prefix, entries
     assert list(entries()) == [id_of(alive)]
 
 
-def test_clear_expired_removes_many_entries(call, prefix, entries):
+def test_clear_expired_removes_many_entries(call, prefix, entries, monkeypatch):
+    monkeypatch.setattr(index, "PAGE", 100)
     key = keys.index_key(prefix, "7")
     words = [w for n in range(250) for w in (str(2**31 + n), f"{n:032x}")]
     client.execute(["ZADD", key, *words])
     session = new_session(call)
     call(SessionStore(), "clear_expired")
     assert list(entries()) == [id_of(session)]
+
+
+@pytest.mark.parametrize(
+    ("script", "is_left"), [(scripts.LIST, False), (scripts.TIDY, True)]
+)
+def test_a_reply_that_gets_lost_does_not_stop_the_tidying(
+    engine, before_each_trip, script, is_left
+):
+    """What is looked at is looked at again, and an entry may stay until next time."""
+    session = SessionStore()
+    session["_auth_user_id"] = "7"
+    session.save()
+    client.execute(["UNLINK", keys.stored_key(engine, id_of(session))])
+    lost = []
+
+    def lose(trip):
+        if evaluates(trip, script) and not lost:
+            lost.append(trip)
+            raise ReplyLost("lost")
+
+    before_each_trip(lose)
+    SessionStore.clear_expired()
+    assert lost
+    left = client.execute(["EXISTS", keys.index_key(engine, "7")])
+    assert bool(left) is is_left
 
 
 def test_clear_expired_leaves_foreign_keys_alone(call, prefix, others):

@@ -174,6 +174,16 @@ def test_a_pattern_matches_no_key_without_the_prefix(prefix, key):
     assert not matches(keys.match_pattern(prefix), key)
 
 
+@patient
+@hypothesis.given(GLOBS, st.binary(min_size=16, max_size=16))
+def test_the_patterns_tell_sessions_from_indexes(prefix, number):
+    session, index = prefix + number.hex(), keys.index_key(prefix, "7").decode()
+    assert matches(keys.session_pattern(prefix), session)
+    assert not matches(keys.session_pattern(prefix), index)
+    assert matches(keys.index_pattern(prefix), index)
+    assert not matches(keys.index_pattern(prefix), session)
+
+
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 

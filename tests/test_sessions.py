@@ -3,18 +3,21 @@ The interface to many sessions: each test on both surfaces, on one server and on
 cluster.
 """
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
-from django_valkey_sessions import client, codec, keys, sessions
+from django_valkey_sessions import client, codec, keys, scripts, sessions
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.codec import Unreadable
 from django_valkey_sessions.exceptions import ConnectionLost, SessionStoreUnavailable
+from django_valkey_sessions.signals import session_ended
 
 from . import servers
+from .conftest import evaluates
 
 UNKNOWN = "0" * 32
 
@@ -28,6 +31,60 @@ def new_session(user=None, **data):
 
 def id_of(session):
     return keys.session_id(session.session_key)
+
+
+# Many at once.
+
+
+@pytest.mark.parametrize(
+    "key", ["session:7", "{a}b", "a{b}c{d}", "a{}b", "a{b", "}a{b}", "{{a}}", "ä{}"]
+)
+def test_a_keys_slot_is_where_the_cluster_keeps_it(clustered, key):
+    with clustered[0].connect() as connection:
+        assert keys.slot(key.encode()) == connection.cluster("KEYSLOT", key)
+
+
+def test_of_large_sessions_few_are_read_at_a_time(api, prefix, monkeypatch):
+    monkeypatch.setattr(scripts, "ENOUGH", "1000")
+    sizes = [600, 0, 5000, 600, 600]
+    for size in sizes:
+        new_session(noise=os.urandom(size).hex())
+    with client.record() as trips:
+        found = list(api("iterate"))
+    assert len(found) == len(sizes)
+    assert sum(trip[0].startswith("EVAL") for trip in trips) > 1
+
+
+@pytest.mark.parametrize("reply", [b"OK", [b"another mark", b"a session", 1]])
+def test_the_reply_to_another_look_is_an_error(reply):
+    flow = scripts.stored([UNKNOWN])
+    next(flow)
+    with pytest.raises(SessionStoreUnavailable, match="do not belong"):
+        flow.send([reply])
+
+
+def test_what_is_gone_after_a_lost_reply_was_cleared(prefix, monkeypatch):
+    told, lost = [], []
+    ids = {id_of(new_session()) for _ in range(3)}
+    execute = client.execute
+
+    def lose(trip):
+        reply = execute(trip)
+        if evaluates(trip, scripts.REMOVE) and not lost:
+            lost.append(trip)
+            raise ConnectionLost("lost")
+        return reply
+
+    def note(sender, id, user_id, reason, **kwargs):
+        told.append((id, user_id, reason))
+
+    session_ended.connect(note)
+    monkeypatch.setattr(client, "execute", lose)
+    try:
+        assert sessions.clear() == 3
+    finally:
+        session_ended.disconnect(note)
+    assert sorted(told) == sorted((id, None, "revoked") for id in ids)
 
 
 # The interface.
@@ -170,7 +227,7 @@ def test_a_session_that_never_stops_changing_is_left_in_the_end(
     session = new_session(n=0)
 
     def change(trip):
-        if trip[0][0].startswith("EVAL"):
+        if isinstance(trip, tuple) and evaluates(trip, scripts.SWAP):
             other = SessionStore(session.session_key)
             other["n"] += 1
             other.save()

@@ -1,0 +1,172 @@
+"""
+What the server has to do for a site, for sizing: its CPU, its network and its commands
+for each kind of request; and its memory for each session, and for the index of users.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django_valkey_sessions.backend import SessionStore
+from tests.servers import Server
+
+from .filling import as_the_engine, datas, fill, large, without_index
+from .ground import engine_on, one_server, server_cpu, show, write
+
+THREADS = 16
+#: Bytes of what is stored of a session that is large.
+LARGE = 20_000
+
+
+def main(full: bool) -> None:
+    times = 2000 if full else 200
+    rows = []
+    with one_server() as server, engine_on(server):
+        for name, (do, users) in DOINGS.items():
+            costs = _measured(server, do, users, times)
+            rows.append({"request": name, **costs})
+            show(rows[-1])
+    count = 1_000_000 if full else 50_000
+    write("requests", full, {"rows": rows, "memory": _memory(count)})
+
+
+def _read(session: SessionStore) -> None:
+    session["seen"]
+
+
+def _change(session: SessionStore) -> None:
+    session["count"] = session.get("count", 0) + 1
+    session.save()
+
+
+def _touch(session: SessionStore) -> None:
+    session["seen"]
+    session.touch()
+
+
+def _log_in(session: SessionStore) -> None:
+    session["seen"]
+    session.cycle_key()
+    session["_auth_user_id"] = "7"
+    session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
+    session["_auth_user_hash"] = "0" * 64
+    session.save()
+
+
+def _log_out(session: SessionStore) -> None:
+    session["seen"]
+    session.flush()
+
+
+def _first(session: SessionStore) -> None:
+    fresh = SessionStore()
+    fresh["count"] = 1
+    fresh.save()
+
+
+Doing = Callable[[SessionStore], None]
+#: What a request does with its session, and whether that is a user's.
+DOINGS: dict[str, tuple[Doing, bool]] = {
+    "read": (_read, False),
+    "change": (_change, False),
+    "change, of a user": (_change, True),
+    "touch, of a user": (_touch, True),
+    "first change": (_first, False),
+    "login": (_log_in, False),
+    "logout": (_log_out, True),
+}
+
+
+def _measured(server: Server, do: Doing, users: bool, times: int) -> dict[str, Any]:
+    """Return what it costs the server, alone, and with all threads at once."""
+    found = _costs(server, do, users, 1, times)
+    crowded = _costs(server, do, users, THREADS, times)
+    found["server_us_crowded"] = crowded["server_us"]
+    found["per_second_crowded"] = crowded["per_second"]
+    return found
+
+
+def _costs(
+    server: Server, do: Doing, users: bool, threads: int, times: int
+) -> dict[str, Any]:
+    made = [[_stored(n, users) for _ in range(times)] for n in range(threads)]
+    with server.connect() as connection:
+        connection.config_resetstat()
+    before = server_cpu(server)
+    started = time.monotonic()
+    working = [threading.Thread(target=_work, args=[do, keys]) for keys in made]
+    for thread in working:
+        thread.start()
+    for thread in working:
+        thread.join()
+    seconds = time.monotonic() - started
+    total = times * threads
+    of_server = server_cpu(server) - before
+    with server.connect() as connection:
+        stats, commands = connection.info("stats"), connection.info("commandstats")
+    calls = {
+        name.removeprefix("cmdstat_"): round(found["calls"] / total, 2)
+        for name, found in commands.items()
+    }
+    return {
+        "server_us": round(of_server / total * 1e6, 1),
+        "bytes_in": round(stats["total_net_input_bytes"] / total),
+        "bytes_out": round(stats["total_net_output_bytes"] / total),
+        "per_second": round(total / seconds),
+        "commands": {name: count for name, count in calls.items() if count >= 0.5},
+    }
+
+
+def _work(do: Callable[[SessionStore], None], keys: list[str]) -> None:
+    for key in keys:
+        do(SessionStore(key))
+
+
+def _stored(number: int, of_a_user: bool) -> str:
+    session = SessionStore()
+    session.update({"basket": [1, 2, 3], "language": "en", "seen": number})
+    if of_a_user:
+        session["_auth_user_id"] = str(number)
+        session["_auth_user_hash"] = "0" * 64
+    session.save()
+    return str(session.session_key)
+
+
+def _memory(count: int) -> dict[str, Any]:
+    plain = _bytes_each(count, without_index)
+    indexed = _bytes_each(count, as_the_engine)
+    logged_in = sum("_auth_user_id" in data for data in datas()) / len(datas())
+    few = max(1000, count // 50)
+    found = {
+        "sessions": count,
+        "session": plain["used"],
+        "session_resident": plain["resident"],
+        "index_of_one_session": round((indexed["used"] - plain["used"]) / logged_in),
+        "large_session": _bytes_each(few, large(LARGE))["used"],
+        "stored_value_of_a_large_one": LARGE,
+        "copied_while_the_append_only_file_is_rewritten": indexed["copied"],
+    }
+    show(found)
+    return found
+
+
+def _bytes_each(count: int, store: Any) -> dict[str, Any]:
+    with one_server("--appendonly", "yes") as server, server.connect() as connection:
+        before = connection.info("memory")
+        fill(connection, count, store)
+        after = connection.info("memory")
+        connection.bgrewriteaof()
+        # Every session is saved once meanwhile, or as many as can be.
+        fill(connection, count, store)
+        while connection.info("persistence")["aof_rewrite_in_progress"]:
+            time.sleep(0.1)
+        copied = connection.info("persistence")["aof_last_cow_size"]
+    used = after["used_memory"] - before["used_memory"]
+    return {
+        "used": round(used / count),
+        "resident": round(
+            (after["used_memory_rss"] - before["used_memory_rss"]) / count
+        ),
+        "copied": round(copied / used, 2),
+    }
