@@ -32,6 +32,8 @@ OURS = "django_valkey_sessions.backend"
 
 #: Host and port.
 Address = tuple[str, int]
+#: Addresses that are tried together.
+Place = tuple[Address, ...]
 
 #: Seconds. No session is meant to live longer, and much more overflows in the server.
 LONGEST = 100 * 365 * 86400
