@@ -62,7 +62,7 @@ USER_KEY = "_auth_user_id"
 EXPIRY_KEY = "_session_expiry"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Version:
     """A state of the session, as the server has it."""
 
@@ -343,7 +343,7 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             return {}
         id = self._id()
-        with self._outage.remembered():
+        with self._outage:
             blob, expires_at = yield from self._fetch(id)
             if blob is None:
                 blob = yield from self._move_in(id)
@@ -366,7 +366,7 @@ class SessionStore(SessionBase):
         get: Command = ["GET", key]
         try:
             touching = self.rolling or settings.SESSION_SAVE_EVERY_REQUEST
-            if not (conf.TOUCH and conf.EXPIRE and touching):
+            if not (touching and conf.TOUCH and conf.EXPIRE):
                 return (yield from twice(get)), None
             blob, left = yield from twice((get, ["PTTL", key]))
         except WrongType:

@@ -61,7 +61,7 @@ TURN = 2000
 _noted: set[str] = set()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """What a write means for the index."""
 
@@ -91,7 +91,7 @@ def index_of(user: str) -> bytes:
     return keys.index_key(conf.PREFIX, user)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Write:
     """Something done with a session, and what that means for the index."""
 

@@ -127,9 +127,8 @@ def _warn_in_loop() -> None:
     Warn if this thread runs an event loop, which then waits for Valkey with all that
     it serves. Python tells each place once.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    # get_running_loop() raises an error where there is none, which is most often.
+    if asyncio._get_running_loop() is None:
         return
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_code.co_filename.startswith(_INSIDE):

@@ -173,7 +173,7 @@ class Link:
         if self.client is not used:
             return self.client  # Another request has done it.
         try:
-            with self.outage.remembered():
+            with self.outage:
                 place, client = yield from found(self.connect, self.place)
         except SessionStoreUnavailable as error:
             self.reach.lost(error)

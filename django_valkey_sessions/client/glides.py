@@ -182,23 +182,27 @@ def sentinel_client(sentinel: Address) -> Any:
 
 def batch(commands: tuple[Command, ...], in_cluster: bool) -> tuple[Any, bool]:
     """Return the arguments of exec(): the commands, and not to raise at an error."""
-    batch = _batch_kind(in_cluster)(is_atomic=False)
-    for command in commands:
-        batch.custom_command(command)
+    kind, custom = _batch_kind(in_cluster)
+    batch = kind(is_atomic=False)
+    # As its custom_command() does, which takes a lock and looks up the number anew.
+    batch.commands = [(custom, command) for command in commands]
     return batch, False
 
 
 @cache
-def _batch_kind(in_cluster: bool) -> Any:
+def _batch_kind(in_cluster: bool) -> tuple[Any, Any]:
+    """Return the class of batches, and the number of custom_command() in them."""
     from glide_shared.commands.batch import Batch, ClusterBatch
 
-    return ClusterBatch if in_cluster else Batch
+    kind: Any = ClusterBatch if in_cluster else Batch
+    ((custom, _),) = kind(is_atomic=False).custom_command(["PING"]).commands
+    return kind, custom
 
 
 def replies_of(replies: list[Any]) -> list[Any]:
-    failure = glide_error()
     return [
-        translated(reply) if isinstance(reply, failure) else reply for reply in replies
+        translated(reply) if isinstance(reply, Exception) else reply
+        for reply in replies
     ]
 
 

@@ -3,10 +3,8 @@ What is known of the server: whether it can be reached, and whether its replicas
 changes. Tells the log when that changes.
 """
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from logging import getLogger
 from typing import Any
 
@@ -28,23 +26,22 @@ class Outage:
 
     def __init__(self) -> None:
         self.error: SessionStoreUnavailable | None = None
-        self.until = 0.0
+        self.started = self.until = 0.0
 
-    @contextlib.contextmanager
-    def remembered(self) -> Iterator[None]:
-        """Fail at once during an outage; else try inside of this."""
-        started = time.monotonic()
-        if self.error is not None and started < self.until:
+    def __enter__(self) -> None:
+        """Fail at once during an outage; else try inside of this, one at a time."""
+        self.started = time.monotonic()
+        if self.error is not None and self.started < self.until:
             raise type(self.error)(*self.error.args)
-        try:
-            yield
-        except SessionStoreUnavailable as error:
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, SessionStoreUnavailable):
             self.error = error
             # Not counted from now alone: the attempt may have taken half a second.
             self.until = max(
-                started + FAILURE_REMEMBERED, time.monotonic() + FAILURE_REMEMBERED / 2
+                self.started + FAILURE_REMEMBERED,
+                time.monotonic() + FAILURE_REMEMBERED / 2,
             )
-            raise
 
 
 class Reach:
