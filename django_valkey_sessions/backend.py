@@ -716,21 +716,24 @@ class SessionStore(SessionBase):
 
     def _lifetime(self, created: int) -> int:
         """Return how many milliseconds from now the session is to live."""
-        seconds = self._idle_seconds()
-        if conf.MAX_LIFETIME is not None:
-            seconds = min(seconds, created + conf.MAX_LIFETIME - time.time())
+        seconds, most = self._idle_seconds(), conf.MAX_LIFETIME
+        if most is not None:
+            seconds = min(seconds, created + most - time.time())
         return int(max(-LONGEST, min(seconds, LONGEST)) * 1000)
 
     def _idle_seconds(self) -> float:
         """Return the same in seconds, not capped by MAX_LIFETIME."""
         ttl = conf.TTL
         seconds: Any = None
+        expiry = self._session_cache.get(EXPIRY_KEY)
         if callable(ttl):
             seconds = ttl(self)
-        elif not self._session_cache.get(EXPIRY_KEY):
+        elif not expiry:
             seconds = ttl
         if seconds is None:
-            seconds = self.get_expiry_age()
+            # Without an expiry the time does not matter, and takes 1 µs to tell.
+            known = {} if expiry else {"modification": None}
+            seconds = self.get_expiry_age(expiry=expiry, **known)
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
         number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)

@@ -106,8 +106,7 @@ class Write:
 
     def call(self) -> Call:
         """Return what to send to the session's node."""
-        indexes = self.entry.indexes()
-        if conf.CLUSTER or not indexes:
+        if conf.CLUSTER or not (indexes := self.entry.indexes()):
             return self.plain
         found = [self.key, *(index for _, index in indexes)]
         words = self.entry.words(indexes)
@@ -137,10 +136,10 @@ class Write:
 
 def swap(id: str, expected: bytes, blob: bytes, px: str, entry: Entry) -> Write:
     """Return what evaluates SWAP on the session with this id."""
-    arguments = (expected, blob, px)
-    plain = Evaluation(SWAP, [key_of(id)], arguments)
+    key, arguments = key_of(id), (expected, blob, px)
+    plain = Evaluation(SWAP, [key], arguments)
     done = (codec.stamp_of(blob),)
-    return Write(plain, SWAP_AND_FOLLOW, key_of(id), arguments, entry, done, None)
+    return Write(plain, SWAP_AND_FOLLOW, key, arguments, entry, done, None)
 
 
 def touch(id: str, expected: bytes, lifetime: int, user: str) -> Write:

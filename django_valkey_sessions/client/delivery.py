@@ -76,16 +76,34 @@ class Link:
         """Send, and once more what was not done because it reached the wrong server."""
         used = self.client
         try:
-            reply = yield trip
-        except ReadOnly as error:
-            self.reach.lost(error)
+            outcome = yield trip
+        except (ReadOnly, ReplyLost) as error:
+            outcome = error
+        return (yield from self.seen_to(used, trip, outcome))
+
+    def is_fine(self, trip: Trip, outcome: Any) -> bool:
+        """Return True if there is nothing to see to: nothing fails, or has before."""
+        if self.failing or self.old or self.reach.lost_at is not None:
+            return False
+        if isinstance(trip, tuple):
+            return not any(isinstance(one, SessionStoreUnavailable) for one in outcome)
+        return not isinstance(outcome, SessionStoreUnavailable)
+
+    def seen_to(self, used: Any, trip: Trip, outcome: Any) -> Flow[Any]:
+        """
+        Do what the outcome asks for, of a trip that has been sent by this client: that
+        is the reply, or the error if it is a ReadOnly or ReplyLost. Return the reply.
+        """
+        reply = outcome
+        if isinstance(outcome, ReplyLost):
+            self._failed(used, commands_of(trip), outcome)
+            raise outcome
+        if isinstance(outcome, ReadOnly):
+            self.reach.lost(outcome)
             if not self._may_replace(used):
-                raise
+                raise outcome
             yield self._remaking(used)
             reply = yield trip
-        except ReplyLost as error:
-            self._failed(used, commands_of(trip), error)
-            raise
         if isinstance(trip, tuple):
             yield from self._completed(used, trip, reply)
         self._note(

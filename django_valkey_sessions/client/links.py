@@ -8,12 +8,13 @@ import threading
 from logging import getLogger
 from typing import Any
 
-from ..conf import Place
-from ..exceptions import SessionStoreUnavailable
+from ..conf import Place, conf
+from ..exceptions import ReplyLost, SessionStoreUnavailable
 from ..flow import OnNode, Trip, arun, run
 from . import times
+from .deadlines import Deadline, Deadlines
 from .delivery import HARMLESS, Link
-from .errors import no_answer, only, told, translated
+from .errors import ReadOnly, no_answer, only, told, translated
 from .forks import watchdog_lives
 from .glides import (
     batch,
@@ -38,6 +39,19 @@ class Blocking(Link):
         self.lock = threading.Lock()
         self.watchdog_lives: bool | None = None  # None: nothing was sent yet.
 
+    def carry(self, trip: Trip) -> Any:
+        """Send, and see to what becomes of it: mostly nothing, so that comes first."""
+        if conf.REPLICAS_ACK:
+            return run(self.delivery(trip), self.send)
+        used = self.client
+        try:
+            outcome = self.send(trip)
+        except (ReadOnly, ReplyLost) as error:
+            outcome = error
+        if self.is_fine(trip, outcome):
+            return outcome
+        return run(self.seen_to(used, trip, outcome), self.send)
+
     def send(self, trip: Trip) -> Any:
         client = self.client or self.remake(None)
         try:
@@ -50,7 +64,8 @@ class Blocking(Link):
             if self.watchdog_lives and (self.in_cluster or trip[0] in HARMLESS):
                 # The cheapest, and follows where a slot has moved to, in any case.
                 return client.custom_command(trip)
-            # This needs no watchdog, and GLIDE does not print what the server refuses.
+            # This needs no watchdog, and GLIDE does not print what the server refuses
+            # together with what it was asked.
             return only(replies_of(client.exec(*batch((trip,), self.in_cluster))))
         except glide_error() as error:
             raise translated(error) from told(error)
@@ -106,15 +121,29 @@ class Native(Link):
         self.expired = 0
         self.given_up = False
         self.budget = times.await_budget()
+        self.deadlines = Deadlines(loop, self.budget)
         self.remaking: asyncio.Task[None] | None = None
         if predecessor is not None:
             # Nobody waits any more: their loop has ended.
             self.old = [(0.0, client) for client in predecessor.all()]
 
+    async def carry(self, trip: Trip) -> Any:
+        """See Blocking.carry()."""
+        if conf.REPLICAS_ACK:
+            return await arun(self.delivery(trip), self.send)
+        used = self.client
+        try:
+            outcome = await self.send(trip)
+        except (ReadOnly, ReplyLost) as error:
+            outcome = error
+        if self.is_fine(trip, outcome):
+            return outcome
+        return await arun(self.seen_to(used, trip, outcome), self.send)
+
     async def send(self, trip: Trip) -> Any:
         client = self.client
         try:
-            async with asyncio.timeout(self.budget):
+            with Deadline(self.deadlines):
                 client = client or await self._connected()
                 reply = await self._sent(client, trip)
             self.expired = 0

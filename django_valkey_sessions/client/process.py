@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..conf import conf
-from ..flow import Trip, arun, run
+from ..flow import Trip
 from . import times
 from .errors import no_answer
 from .forks import processes
@@ -43,7 +43,7 @@ class Process:
         )
 
     def execute(self, trip: Trip) -> Any:
-        return run(self.blocking.delivery(trip), self.blocking.send)
+        return self.blocking.carry(trip)
 
     async def aexecute(self, trip: Trip) -> Any:
         loop = asyncio.get_running_loop()
@@ -51,7 +51,7 @@ class Process:
         if native is None or native.loop is not loop or native.given_up:
             native = self._native_for(loop)
         if native is not None:
-            return await arun(native.delivery(trip), native.send)
+            return await native.carry(trip)
         return await self._in_thread(loop, trip)
 
     def _native_for(self, loop: asyncio.AbstractEventLoop) -> "Native | None":
