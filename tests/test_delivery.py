@@ -3,6 +3,7 @@ What happens to a trip on its way: what is sent again and what never, and when a
 is replaced. No server: clients are only looked at, and time is what the test says.
 """
 
+import asyncio
 import logging
 
 import pytest
@@ -15,7 +16,7 @@ from django_valkey_sessions.client.errors import (
     WrongType,
     translated,
 )
-from django_valkey_sessions.client.links import Blocking
+from django_valkey_sessions.client.links import Blocking, Native
 from django_valkey_sessions.exceptions import (
     ConnectionLost,
     ReplyLost,
@@ -153,6 +154,71 @@ def test_what_may_wait_for_the_same_silent_node_is_not_sent(link, clustered):
     reply, sent = answered(link.delivery((GET, SET)), list(moved), silence)
     assert reply == [silence, moved[1]]
     assert len(sent) == 2
+
+
+# The same with a client, which comes to that only where there is something to see to.
+
+
+@pytest.fixture(params=["sync", "async"])
+def carry(request, link):
+    """Carry a trip that has these outcomes; return the reply, and what was sent."""
+    sent = []
+
+    def send(trip):
+        sent.append(trip)
+        if isinstance(outcome := outcomes.pop(0), Exception):
+            raise outcome
+        return outcome
+
+    async def asend(trip):
+        return send(trip)
+
+    async def aremake(used):
+        return send("a client")
+
+    def carry(trip, *given):
+        outcomes[:] = given
+        if request.param == "sync":
+            link.send, link.remake = send, lambda used: send("a client")
+            return link.carry(trip), sent
+        link.send, link.remake = asend, aremake
+        return asyncio.run(Native.carry(link, trip)), sent
+
+    outcomes = []
+    return carry
+
+
+def test_a_reply_that_asks_for_nothing_is_handed_over(carry):
+    assert carry(GET, b"1") == (b"1", [GET])
+    assert carry((GET, SET), [b"1", "OK"]) == ([b"1", "OK"], [GET, (GET, SET)])
+
+
+@pytest.mark.parametrize("trip", [GET, (GET, SET)])
+def test_a_client_whose_replies_are_lost_is_replaced(link, carry, time, trip):
+    for _ in range(2):
+        with pytest.raises(ReplyLost):
+            carry(trip, ReplyLost("…"))
+        time.now += delivery.FAILING
+    assert link.remade == ["the client"]
+
+
+def test_what_a_replica_refused_is_carried_to_the_primary(carry):
+    refused = carry(SET, ReadOnly("…"), None, "OK")
+    assert refused == ("OK", [SET, "a client", SET])
+
+
+def test_of_several_too(carry):
+    replies = [b"1", ReadOnly("…")]
+    reply, sent = carry((GET, SET), replies, None, ["OK"])
+    assert reply == [b"1", "OK"]
+    assert sent[1:] == ["a client", (SET,)]
+
+
+def test_an_answer_after_a_failure_is_taken_note_of(link, carry):
+    with pytest.raises(ReplyLost):
+        carry(GET, ReplyLost("…"))
+    carry(SET, "OK")
+    assert link.failing == {}
 
 
 # Where the server is looked for.

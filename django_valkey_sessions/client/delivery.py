@@ -85,9 +85,11 @@ class Link:
         """Return True if there is nothing to see to: nothing fails, or has before."""
         if self.failing or self.old or self.reach.lost_at is not None:
             return False
-        if isinstance(trip, tuple):
-            return not any(isinstance(one, SessionStoreUnavailable) for one in outcome)
-        return not isinstance(outcome, SessionStoreUnavailable)
+        if isinstance(outcome, SessionStoreUnavailable):
+            return False
+        if not isinstance(trip, tuple):
+            return True
+        return not any(isinstance(one, SessionStoreUnavailable) for one in outcome)
 
     def seen_to(self, used: Any, trip: Trip, outcome: Any) -> Flow[Any]:
         """
