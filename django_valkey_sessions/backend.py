@@ -66,7 +66,7 @@ USER_KEY = "_auth_user_id"
 EXPIRY_KEY = "_session_expiry"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Version:
     """A state of the session, as the server has it."""
 
@@ -347,7 +347,7 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             return {}
         id = self._id()
-        with self._outage.remembered():
+        with self._outage:
             blob, expires_at = yield from self._fetch(id)
             if blob is None:
                 blob = yield from self._move_in(id)
@@ -370,7 +370,7 @@ class SessionStore(SessionBase):
         get: Command = ["GET", key]
         try:
             touching = self.rolling or settings.SESSION_SAVE_EVERY_REQUEST
-            if not (conf.TOUCH and conf.EXPIRE and touching):
+            if not (touching and conf.TOUCH and conf.EXPIRE):
                 return (yield from twice(get)), None
             blob, left = yield from twice((get, ["PTTL", key]))
         except WrongType:
@@ -720,21 +720,24 @@ class SessionStore(SessionBase):
 
     def _lifetime(self, created: int) -> int:
         """Return how many milliseconds from now the session is to live."""
-        seconds = self._idle_seconds()
-        if conf.MAX_LIFETIME is not None:
-            seconds = min(seconds, created + conf.MAX_LIFETIME - time.time())
+        seconds, most = self._idle_seconds(), conf.MAX_LIFETIME
+        if most is not None:
+            seconds = min(seconds, created + most - time.time())
         return int(max(-LONGEST, min(seconds, LONGEST)) * 1000)
 
     def _idle_seconds(self) -> float:
         """Return the same in seconds, not capped by MAX_LIFETIME."""
         ttl = conf.TTL
         seconds: Any = None
+        expiry = self._session_cache.get(EXPIRY_KEY)
         if callable(ttl):
             seconds = ttl(self)
-        elif not self._session_cache.get(EXPIRY_KEY):
+        elif not expiry:
             seconds = ttl
         if seconds is None:
-            seconds = self.get_expiry_age()
+            # Without an expiry the time does not matter, and takes 1 µs to tell.
+            known = {} if expiry else {"modification": None}
+            seconds = self.get_expiry_age(expiry=expiry, **known)
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
         number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -32,6 +32,8 @@ OURS = "django_valkey_sessions.backend"
 
 #: Host and port.
 Address = tuple[str, int]
+#: Addresses that are tried together.
+Place = tuple[Address, ...]
 
 #: Seconds. No session is meant to live longer, and much more overflows in the server.
 LONGEST = 100 * 365 * 86400
@@ -78,7 +80,52 @@ def shown(addresses: Iterable[Address]) -> str:
     )
 
 
+#: What VALKEY_SESSIONS is where the site has none.
+NOTHING: dict[str, Any] = {}
+#: Stands for settings that Django has not set up.
+NOT_SET_UP: Any = object()
+
+
+def _remembering(kind: type["Conf"]) -> type["Conf"]:
+    """Have each property computed once for each state of VALKEY_SESSIONS."""
+    for name, made in inspect.getmembers(kind, lambda m: isinstance(m, property)):
+        setattr(kind, name, property(_remembered(name, made.fget)))
+    return kind
+
+
+def _remembered(name: str, compute: Callable[["Conf"], Any]) -> Callable[["Conf"], Any]:
+    @wraps(compute)
+    def get(self: "Conf") -> Any:
+        source, content, known = self._state
+        # A request asks for some twenty settings, and Django's own way to one takes as
+        # long as all of this. This finds only what that has found before, which Django
+        # forgets when it changes. A test may also change the dictionary itself.
+        try:
+            value = _past_django(settings, "VALKEY_SESSIONS")
+        except AttributeError:
+            value = self._all()
+        if value is not source or value != content:
+            known = self._new_state()
+        if name not in known:
+            known[name] = compute(self)
+        return known[name]
+
+    return get
+
+
+#: Past LazyObject's, which is written in Python.
+_past_django = object.__getattribute__
+
+
+@_remembering
 class Conf:
+    def __init__(self) -> None:
+        # A state of VALKEY_SESSIONS: the dictionary, what was in it, and what that
+        # means as far as somebody has asked.
+        self._state: tuple[Any, Any, dict[str, Any]] = (None, None, {})
+        # Django's settings, if they had no VALKEY_SESSIONS when they were last asked.
+        self._without: Any = NOT_SET_UP
+
     @property
     def LOCATION(self) -> Location:
         value = self._get("LOCATION", "valkey://127.0.0.1:6379/0")
@@ -347,8 +394,17 @@ class Conf:
                     "E002", f"VALKEY_SESSIONS has no setting {name!r}.", hint
                 )
 
+    def _new_state(self) -> dict[str, Any]:
+        value, known = self._all(), dict[str, Any]()
+        self._state = value, dict(value), known
+        return known
+
     def _all(self) -> dict[str, Any]:
-        value = getattr(settings, "VALKEY_SESSIONS", {})
+        holder = _past_django(settings, "_wrapped")
+        if holder is self._without and "VALKEY_SESSIONS" not in vars(holder):
+            return NOTHING  # There was none in the same settings before.
+        value = getattr(settings, "VALKEY_SESSIONS", NOTHING)
+        self._without = holder if value is NOTHING else NOT_SET_UP
         if isinstance(value, dict):
             return value
         raise BadSetting(

@@ -66,7 +66,7 @@ TURN = 2000
 _noted: set[str] = set()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """What a write means for the index."""
 
@@ -96,7 +96,7 @@ def index_of(user: str) -> bytes:
     return keys.index_key(conf.PREFIX, user)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Write:
     """Something done with a session, and what that means for the index."""
 
@@ -111,8 +111,7 @@ class Write:
 
     def call(self) -> Call:
         """Return what to send to the session's node."""
-        indexes = self.entry.indexes()
-        if conf.CLUSTER or not indexes:
+        if conf.CLUSTER or not (indexes := self.entry.indexes()):
             return self.plain
         found = [self.key, *(index for _, index in indexes)]
         words = self.entry.words(indexes)
@@ -142,10 +141,10 @@ class Write:
 
 def swap(id: str, expected: bytes, blob: bytes, px: str, entry: Entry) -> Write:
     """Return what evaluates SWAP on the session with this id."""
-    arguments = (expected, blob, px)
-    plain = Evaluation(SWAP, [key_of(id)], arguments)
+    key, arguments = key_of(id), (expected, blob, px)
+    plain = Evaluation(SWAP, [key], arguments)
     done = (codec.stamp_of(blob),)
-    return Write(plain, SWAP_AND_FOLLOW, key_of(id), arguments, entry, done, None)
+    return Write(plain, SWAP_AND_FOLLOW, key, arguments, entry, done, None)
 
 
 def touch(id: str, expected: bytes, lifetime: int, user: str) -> Write:

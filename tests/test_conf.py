@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.sessions.backends.file import SessionStore as FileStore
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import JSONSerializer
@@ -94,6 +95,26 @@ def test_without_valkey_sessions_everything_has_its_default(settings, name, defa
     settings.VALKEY_SESSIONS = {}
     del settings.VALKEY_SESSIONS
     assert getattr(conf, name) == default
+
+
+def test_settings_are_followed_however_they_change(settings):
+    del settings.VALKEY_SESSIONS
+    assert conf.PREFIX == "session:"
+    with override_settings(VALKEY_SESSIONS={"PREFIX": "a:"}):
+        assert conf.PREFIX == "a:"
+        with override_settings(VALKEY_SESSIONS={}):
+            assert conf.PREFIX == "session:"
+        assert conf.PREFIX == "a:"
+        django_settings.VALKEY_SESSIONS["PREFIX"] = "b:"
+        assert conf.PREFIX == "b:"
+        django_settings.VALKEY_SESSIONS = {"PREFIX": "c:"}
+        assert conf.PREFIX == "c:"
+    assert conf.PREFIX == "session:"
+    settings.VALKEY_SESSIONS = {"PREFIX": "d:"}
+    assert conf.PREFIX == "d:"
+    settings.VALKEY_SESSIONS = {"PREFIX": ""}
+    with pytest.raises(BadSetting):
+        conf.PREFIX  # noqa: B018
 
 
 def test_every_setting_has_a_default_here():

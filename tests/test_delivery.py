@@ -3,12 +3,20 @@ What happens to a trip on its way: what is sent again and what never, and when a
 is replaced. No server: clients are only looked at, and time is what the test says.
 """
 
+import asyncio
 import logging
 
 import pytest
 
-from django_valkey_sessions import client, flow
-from django_valkey_sessions.client import ReadOnly, Redirected, WrongType
+from django_valkey_sessions import flow
+from django_valkey_sessions.client import delivery, places, reach, times
+from django_valkey_sessions.client.errors import (
+    ReadOnly,
+    Redirected,
+    WrongType,
+    translated,
+)
+from django_valkey_sessions.client.links import Blocking, Native
 from django_valkey_sessions.exceptions import (
     ConnectionLost,
     ReplyLost,
@@ -30,14 +38,15 @@ class Time:
 @pytest.fixture
 def time(monkeypatch):
     fake = Time()
-    monkeypatch.setattr(client, "time", fake)
+    for module in (delivery, places, reach):
+        monkeypatch.setattr(module, "time", fake)
     return fake
 
 
 @pytest.fixture
 def link(settings, time):
     settings.VALKEY_SESSIONS = {}
-    link = client._Blocking(client.Reach(), client.Replicas())
+    link = Blocking(reach.Reach(), reach.Replicas())
     link.client = "the client"
     link.remade = []
     link.remake_soon = link.remade.append
@@ -115,7 +124,7 @@ def test_what_was_done_is_told_although_the_rest_fails(link, step):
 
 
 def test_a_client_that_has_just_been_found_is_not_replaced_by_a_refusal(link, time):
-    link.replaced_at = time.now - client.REPLACED_EVERY + 0.1
+    link.replaced_at = time.now - delivery.REPLACED_EVERY + 0.1
     refusal = ReadOnly("…")
     with pytest.raises(ReadOnly):
         answered(link.delivery(SET), refusal)
@@ -147,6 +156,71 @@ def test_what_may_wait_for_the_same_silent_node_is_not_sent(link, clustered):
     assert len(sent) == 2
 
 
+# The same with a client, which comes to that only where there is something to see to.
+
+
+@pytest.fixture(params=["sync", "async"])
+def carry(request, link):
+    """Carry a trip that has these outcomes; return the reply, and what was sent."""
+    sent = []
+
+    def send(trip):
+        sent.append(trip)
+        if isinstance(outcome := outcomes.pop(0), Exception):
+            raise outcome
+        return outcome
+
+    async def asend(trip):
+        return send(trip)
+
+    async def aremake(used):
+        return send("a client")
+
+    def carry(trip, *given):
+        outcomes[:] = given
+        if request.param == "sync":
+            link.send, link.remake = send, lambda used: send("a client")
+            return link.carry(trip), sent
+        link.send, link.remake = asend, aremake
+        return asyncio.run(Native.carry(link, trip)), sent
+
+    outcomes = []
+    return carry
+
+
+def test_a_reply_that_asks_for_nothing_is_handed_over(carry):
+    assert carry(GET, b"1") == (b"1", [GET])
+    assert carry((GET, SET), [b"1", "OK"]) == ([b"1", "OK"], [GET, (GET, SET)])
+
+
+@pytest.mark.parametrize("trip", [GET, (GET, SET)])
+def test_a_client_whose_replies_are_lost_is_replaced(link, carry, time, trip):
+    for _ in range(2):
+        with pytest.raises(ReplyLost):
+            carry(trip, ReplyLost("…"))
+        time.now += delivery.FAILING
+    assert link.remade == ["the client"]
+
+
+def test_what_a_replica_refused_is_carried_to_the_primary(carry):
+    refused = carry(SET, ReadOnly("…"), None, "OK")
+    assert refused == ("OK", [SET, "a client", SET])
+
+
+def test_of_several_too(carry):
+    replies = [b"1", ReadOnly("…")]
+    reply, sent = carry((GET, SET), replies, None, ["OK"])
+    assert reply == [b"1", "OK"]
+    assert sent[1:] == ["a client", (SET,)]
+
+
+def test_an_answer_after_a_failure_is_taken_note_of(link, carry):
+    with pytest.raises(ReplyLost):
+        carry(GET, ReplyLost("…"))
+    carry(SET, "OK")
+    assert link.failing == {}
+
+
 # Where the server is looked for.
 
 
@@ -160,13 +234,13 @@ class Servers:
         self.asked.append(addresses)
         states = [self.states[host] for host, _ in addresses]
         if "hangs" in states:
-            self.time.now += client.CONNECTION_TIMEOUT / 1000
+            self.time.now += times.CONNECTION_TIMEOUT / 1000
         if "up" in states:
             return "a client"
         raise SessionStoreUnavailable(f"{addresses[0][0]} {states[0]}")
 
     def find(self, last=()):
-        return flow.run(client._found(self.connect, last), None)[1]
+        return flow.run(places.found(self.connect, last), None)[1]
 
 
 def listed(**states):
@@ -221,7 +295,7 @@ def confirmed(settings, link):
     settings.VALKEY_SESSIONS = {"REPLICAS_ACK": 2}
 
 
-WAIT = ["WAIT", "2", client.CONFIRMATION]
+WAIT = ["WAIT", "2", delivery.CONFIRMATION]
 
 
 def test_nothing_is_confirmed_unless_the_settings_say_so(link):
@@ -256,7 +330,7 @@ def test_replicas_that_do_not_confirm_are_not_waited_for_all_the_time(
 ):
     assert answered(link.delivery(SET), ["OK", 0]) == ("OK", [(SET, WAIT)])
     assert answered(link.delivery(SET), "OK") == ("OK", [SET])
-    time.now += client.FAILURE_REMEMBERED
+    time.now += reach.FAILURE_REMEMBERED
     finding_out = link.delivery(SET)
     assert next(finding_out) == (SET, WAIT)
     assert next(link.delivery(SET)) == SET
@@ -273,7 +347,7 @@ def test_that_replicas_do_not_confirm_is_told_once(
 ):
     for reply in (2, count, count, 3, 2):
         answered(link.delivery(SET), ["OK", reply])
-        time.now += client.FAILURE_REMEMBERED
+        time.now += reach.FAILURE_REMEMBERED
     silent, again = caplog.messages
     assert f"but {told} replicas have confirmed them" in silent
     assert again == "Changes are confirmed by 3 replicas again."
@@ -289,7 +363,7 @@ def test_one_failure_replaces_nothing(link):
 
 def test_failures_for_a_while_replace_the_client(link, time):
     fail(link, GET)
-    time.now += client.FAILING
+    time.now += delivery.FAILING
     fail(link, SET)
     assert link.remade == ["the client"]
 
@@ -297,7 +371,7 @@ def test_failures_for_a_while_replace_the_client(link, time):
 def test_an_answer_between_failures_keeps_the_client(link, time):
     fail(link, GET)
     answered(link.delivery(SET), "OK")
-    time.now += client.FAILING
+    time.now += delivery.FAILING
     fail(link, GET)
     assert link.remade == []
 
@@ -306,7 +380,7 @@ def test_a_client_is_not_replaced_all_the_time(link, time):
     link.replaced_at = time.now
     for _ in range(4):
         fail(link, GET)
-        time.now += (client.REPLACED_EVERY - 0.1) / 3
+        time.now += (delivery.REPLACED_EVERY - 0.1) / 3
     assert link.remade == []
     time.now += 0.1
     fail(link, GET)
@@ -315,12 +389,12 @@ def test_a_client_is_not_replaced_all_the_time(link, time):
 
 def test_failures_of_a_client_that_was_replaced_meanwhile_mean_nothing(link, time):
     under_way = [link.delivery(GET), link.delivery(GET)]
-    assert [next(delivery) for delivery in under_way] == [GET, GET]
+    assert [next(one) for one in under_way] == [GET, GET]
     link.client = "another one"
-    for delivery in under_way:
+    for one in under_way:
         with pytest.raises(ReplyLost):
-            delivery.throw(ReplyLost("…"))
-        time.now += client.FAILING
+            one.throw(ReplyLost("…"))
+        time.now += delivery.FAILING
     assert link.remade == []
 
 
@@ -329,7 +403,7 @@ def test_in_a_cluster_answers_of_other_nodes_do_not_hide_one_that_hangs(
 ):
     fail(link, GET)
     answered(link.delivery(SET), "OK")
-    time.now += client.FAILING
+    time.now += delivery.FAILING
     reply, _ = answered(link.delivery((SET, GET)), ["OK", ReplyLost("…")])
     assert isinstance(reply[1], ReplyLost)
     assert link.remade == ["the client"]
@@ -340,7 +414,7 @@ def test_in_a_cluster_an_answer_of_the_same_node_keeps_the_client(
 ):
     fail(link, GET)
     answered(link.delivery((GET, SET)), [b"1", "OK"])
-    time.now += client.FAILING
+    time.now += delivery.FAILING
     fail(link, SET)
     assert link.remade == []
 
@@ -351,9 +425,9 @@ def test_sentences_in_which_glide_redirects():
     said = "An error was signalled by the server: - {}: 15495 127.0.0.1:7000"
     for word in ("Moved", "Ask"):
         error = glide.RequestError(said.format(word))
-        assert isinstance(client._translated(error), Redirected)
+        assert isinstance(translated(error), Redirected)
     error = glide.RequestError("ERR: unknown task: 17")
-    assert not isinstance(client._translated(error), Redirected)
+    assert not isinstance(translated(error), Redirected)
 
 
 # What the log is told.
@@ -392,9 +466,9 @@ def test_a_refusal_of_a_replica_is_told(link, time, log):
 def test_it_is_not_back_while_answers_and_failures_take_turns(link, time, log):
     for _ in range(20):
         fail(link, GET)
-        time.now += client.FAILING
+        time.now += delivery.FAILING
         fail(link, GET)
         answered(link.delivery(SET), "OK")
-        time.now += client.STEADY - 0.1
+        time.now += reach.STEADY - 0.1
         answered(link.delivery(SET), "OK")
     assert len(log.messages) == 1

@@ -8,6 +8,7 @@ import trustme
 
 from django_valkey_sessions import client
 from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.client.process import current
 from django_valkey_sessions.exceptions import SessionStoreUnavailable
 
 from . import servers
@@ -77,7 +78,7 @@ def test_a_native_loop_asks_them_too(sentinels, use):
         return await SessionStore().aexists("a" * 32)
 
     assert asyncio.run(exists()) is False
-    assert client._process().blocking.client is None
+    assert current().blocking.client is None
 
 
 def test_the_user_is_that_of_the_server(primary, sentinels, use):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from django_valkey_sessions import client
+from django_valkey_sessions.client.delivery import HARMLESS
 from django_valkey_sessions.flow import Trip
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -32,7 +33,7 @@ def _ending_after_a_change(
     def execute_and_end(trip: Trip) -> object:
         reply = execute(trip)
         commands = trip if isinstance(trip, tuple) else (trip,)
-        if any(command[0] not in client.HARMLESS for command in commands):
+        if any(command[0] not in HARMLESS for command in commands):
             os.kill(os.getpid(), signal.SIGKILL)
         return reply
 
