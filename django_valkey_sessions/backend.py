@@ -220,10 +220,12 @@ class SessionStore(SessionBase):
         Return True if the old key of a session that was renewed still leads to it, and
         need not any more: the client has come with the new one. save() sees to that.
         """
-        if self._shown is None or self._shown != self._stored_id():
+        if self._shown is None:
             return False
         known = renewal.recorded(self._session_cache)
-        return known is not None and known.left is not None
+        if known is None or known.left is None:
+            return False
+        return self._shown == self._stored_id()
 
     def touch(self) -> bool:
         """
@@ -397,14 +399,15 @@ class SessionStore(SessionBase):
     def _load(self) -> Flow[dict[str, Any]]:
         if self.session_key is None:
             return {}
-        bearer = shown = Bearer(self._stored_key())
+        id, led = self._stored_id(), None
         with self._outage.remembered():
-            blob, expires_at = yield from self._fetch(bearer.id)
+            blob, expires_at = yield from self._fetch(id)
             if blob is None:
-                blob = yield from self._move_in(bearer.id)
-            found = yield from self._opened(blob, bearer.id)
+                blob = yield from self._move_in(id)
+            found = yield from self._opened(blob, id)
             if found is not None and found[0].leads:
-                bearer, found, expires_at = yield from self._led(bearer, found[0])
+                bearer = Bearer(self._stored_key())
+                led, found, expires_at = yield from self._led(bearer, found[0])
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
         first = not hasattr(self, "_session_cache")
@@ -415,10 +418,10 @@ class SessionStore(SessionBase):
         version, data = found
         if first:
             self._keep(version, expires_at)
-            if bearer is not shown:
-                self._follow(bearer)
+            if led is not None:
+                self._follow(led)
             elif self.with_cookie:
-                self._shown = bearer.id
+                self._shown = id
         return data
 
     def _fetch(self, id: str) -> Flow[tuple[Any, float | None]]:

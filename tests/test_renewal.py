@@ -17,6 +17,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.utils.module_loading import import_string
 from hypothesis import HealthCheck, given
 from hypothesis import settings as searching
 from hypothesis import strategies as st
@@ -392,6 +393,25 @@ def test_what_leads_on_is_swept_when_it_is_over(call, change):
     assert items(call, old) == {}
     SessionStore.clear_expired()
     assert client.execute(["GET", key_of(old)]) is None
+    assert items(call, session.session_key) == {"a": 1}
+
+
+def test_a_session_that_was_moved_here_leaves_nothing_over_there(
+    call, change, settings, tmp_path
+):
+    """Else its old key would find it there when it does not lead on any more."""
+    settings.SESSION_FILE_PATH = tmp_path
+    engine = "django.contrib.sessions.backends.file"
+    there = import_string(f"{engine}.SessionStore")()
+    there["a"] = 1
+    there.save()
+    change(PREVIOUS_ENGINE=engine)
+    session = opened(call, there.session_key)
+    call(session, "renew")
+    assert items(call, there.session_key) == {"a": 1}
+    assert list(tmp_path.iterdir()) == []
+    client.execute(["UNLINK", key_of(there.session_key)])
+    assert items(call, there.session_key) == {}
     assert items(call, session.session_key) == {"a": 1}
 
 
@@ -805,6 +825,7 @@ STEPS = st.lists(
         st.tuples(st.just("end"), st.integers(0, 2), st.booleans()),
         st.tuples(st.just("end"), st.integers(0, 2), st.booleans()),
         st.tuples(st.just("log_in"), st.integers(0, 2)),
+        st.tuples(st.just("log_out"), st.integers(0, 2)),
         st.tuples(st.just("grace"), st.none()),
     ),
     min_size=10,
@@ -817,13 +838,12 @@ class Browser:
 
     def __init__(self):
         self.middleware = SessionMiddleware(lambda request: HttpResponse())
-        session = SessionStore()
-        session["n"] = 0
-        session.save()
-        self.cookie = session.session_key
-        self.saved = {"n": 0}
         self.requests = {}
         self.numbers = count(1)
+        self.arrive()
+
+    def arrive(self):
+        self.cookie, self.saved = created(now, n=0), {"n": 0}
 
     def begin(self, number):
         if number in self.requests:
@@ -846,6 +866,18 @@ class Browser:
             return
         self.requests[number][0].session.cycle_key()
         self.end(number, True)
+        self.interrupt_others()
+
+    def log_out(self, number):
+        if number not in self.requests:
+            return
+        self.requests[number][0].session.flush()
+        self.end(number, True)
+        self.interrupt_others()
+        assert list(sessions.iterate()) == []
+        self.arrive()
+
+    def interrupt_others(self):
         for other in [*self.requests]:
             self.requests[other][0].session["late"] = 1
             with pytest.raises(SessionInterrupted):
