@@ -171,8 +171,10 @@ class SessionMiddleware(DjangosMiddleware):
         if self._renews(session):
             try:
                 yield ["renew"]
-            except UpdateError:
-                return  # It has ended meanwhile, and nothing is lost by that.
+            except (UpdateError, SessionConflict):
+                # It has ended meanwhile, or others save it all the time. Nothing is
+                # lost by that, and the next request tries again.
+                return
             send = True
         elif self._is_active(session) and session.touch_is_due():
             touched = yield ["touch"]

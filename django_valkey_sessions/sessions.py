@@ -488,9 +488,9 @@ def _revoke_user(user: str, keep: str | None) -> Flow[int]:
             # Also what can't be read here, or has expired by the clock or the settings
             # of this host: that may be otherwise elsewhere.
             found = yield from _look(user, ids)
-            seen += len(found)
-            if found:
-                pairs = [(info.id, user) for info in found]
+            pairs = [(info.id, user) for info in found if not _is_next(info, keep)]
+            seen += len(pairs)
+            if pairs:
                 total += sum((yield from _removed(pairs, "revoked")))
         # Some entries may not be removed, and lead nowhere.
         if not others or (not seen and others == before):
@@ -523,6 +523,14 @@ def _look(user: str, ids: Sequence[str]) -> Flow[list[SessionInfo]]:
         ids = list(stale)
     yield from index.forget(user, list(stale.items()))
     return found
+
+
+def _is_next(info: SessionInfo, id: str | None) -> bool:
+    """Return True if it is what the session with this id is just becoming."""
+    if id is None or info.created is None:
+        return False
+    known = renewal.recorded(info.decode())
+    return known is not None and known.left == id
 
 
 def end_surplus(user: str, most: int, keep: str) -> Flow[None]:

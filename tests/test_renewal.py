@@ -22,7 +22,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as searching
 from hypothesis import strategies as st
 
-from django_valkey_sessions import client, codec, flow, keys, renewal, scripts, sessions
+from django_valkey_sessions import (
+    backend,
+    client,
+    codec,
+    flow,
+    keys,
+    renewal,
+    scripts,
+    sessions,
+)
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.conf import Conf, conf
 from django_valkey_sessions.exceptions import ReplyLost, SessionStoreUnavailable
@@ -368,6 +377,23 @@ def test_the_own_session_is_kept_also_if_it_was_renewed_meanwhile(call, change):
     assert items(call, others) == {}
 
 
+def test_the_own_session_is_kept_also_between_the_steps_of_a_renewal(
+    change, before_each_trip
+):
+    mine, others = (created(now, _auth_user_id="7") for _ in range(2))
+    session, late, trips, ended = opened(now, mine), opened(now, mine), count(), []
+
+    def end_others(trip):
+        if next(trips) == 1:  # The new session is stored, and nothing leads to it.
+            ended.append(sessions.revoke_user("7", keep=late))
+
+    before_each_trip(end_others)
+    session.renew()
+    assert ended == [1]
+    assert items(now, mine) == items(now, session.session_key) == {"_auth_user_id": "7"}
+    assert items(now, others) == {}
+
+
 def test_a_user_has_one_session_and_not_two(call, change):
     change(MAX_SESSIONS_PER_USER=2)
     first, second = (created(call, _auth_user_id="7") for _ in range(2))
@@ -695,6 +721,21 @@ def test_a_session_that_ended_during_a_read_is_not_renewed(visit, due):
 
     assert visit(reads_while_it_ends, due) is None
     assert list(sessions.iterate()) == []
+
+
+def test_a_read_is_not_refused_because_others_save_all_the_time(
+    visit, due, monkeypatch
+):
+    monkeypatch.setattr(backend, "RETRIES", 0)
+
+    def reads_while_it_is_saved(session):
+        yield ["get", "a"]
+        other = SessionStore(due)
+        yield [other, "update", {"b": 2}]
+        yield [other, "save"]
+
+    assert visit(reads_while_it_is_saved, due) is None
+    assert visit(reads, due) not in (None, due)
 
 
 def test_a_session_that_ended_during_a_change_is_interrupted(visit, due):
