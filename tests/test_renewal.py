@@ -948,13 +948,16 @@ def found():
     return [scripts.key_of(id) for id in SessionStore.ids()]
 
 
-def test_no_visitor_is_logged_out_and_no_change_lost(prefix, change, monkeypatch):
+def test_no_visitor_is_logged_out_and_no_change_lost(
+    prefix, change, settings, monkeypatch
+):
     monkeypatch.setattr(Conf, "RENEW_AFTER", property(lambda self: 0.0))
     monkeypatch.setattr(renewal, "STEPS", 30)
 
     @searching(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(STEPS)
-    def check(steps):
+    @given(st.booleans(), STEPS)
+    def check(expire, steps):
+        settings.VALKEY_SESSIONS["EXPIRE"] = expire
         SessionStore.clear_all()
         browser = Browser()
         for what, *arguments in steps:
