@@ -18,7 +18,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
 
-from . import client, codec, index, keys, previous
+from . import client, codec, index, keys, previous, renewal
 from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
@@ -31,6 +31,7 @@ from .flow import Call, Command, Flow, Trip, arun, run
 from .index import Entry
 from .merge import merge, same
 from .previous import Engine, Found, Missed
+from .renewal import Bearer, Overtaken, Renewal
 from .scripts import (
     ADOPT,
     BEGIN,
@@ -59,6 +60,8 @@ RETRIES = 20
 #: Seconds that the pause before the third try lasts at the most; before each further
 #: one it may be twice as long, up to LONGEST_PAUSE.
 PAUSE, LONGEST_PAUSE = 0.008, 0.5
+#: What TOUCH replies if there is what leads to a session.
+LED_ON = 3
 #: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
 #: serves sites without users.
 USER_KEY = "_auth_user_id"
@@ -75,6 +78,7 @@ class Version:
     created: int  # Unix seconds.
     user: str | None
     expires: int | None  # Unix milliseconds; None: the server's key expires.
+    leads: bool = False  # It is no session but leads to one: see renewal.py.
 
 
 class SessionStore(SessionBase):
@@ -86,6 +90,9 @@ class SessionStore(SessionBase):
     #: Whether the request is no activity of the user: saving a change leaves the expiry
     #: as it is.
     passive = False
+    #: Whether the session is that of a request that is answered by this package's
+    #: SessionMiddleware: it is saved at the end, and the key it has by then is sent.
+    with_cookie = False
 
     _session_cache: dict[str, Any]
     if TYPE_CHECKING:  # What django-stubs do not tell of SessionBase.
@@ -112,6 +119,14 @@ class SessionStore(SessionBase):
         # A key that is not the session's yet. Not a local variable, because these are
         # shown in error reports.
         self._next_key = ""
+        # Under which key the server has the session, where that is not its own: from
+        # cycle_key() to the next save, if that is sure to come.
+        self._left_key = ""
+        # Which key the client has shown that it has: the id.
+        self._shown: str | None = None
+        # Whether the session has another key than the one it was asked for with,
+        # because another request has renewed it.
+        self.followed = False
 
     # The public pairs.
 
@@ -162,7 +177,9 @@ class SessionStore(SessionBase):
     def cycle_key(self) -> None:
         """
         Give the session a new key, and then remove the old one. What others have
-        saved under the old key meanwhile is kept.
+        saved under the old key meanwhile is kept. In a request with this package's
+        middleware that is done with the next save, at the latest at the end: if the
+        request fails, nothing has changed.
 
         If the session was ended meanwhile it stays ended: nothing is stored, and the
         next save raises UpdateError.
@@ -174,6 +191,45 @@ class SessionStore(SessionBase):
         """See cycle_key()."""
         await self._aget_session()
         await arun(self._cycle_key(), client.aexecute)
+
+    def renew(self) -> None:
+        """
+        Save the session, as save() does, under a new key. The old key leads to it until
+        a minute after the new one was used for the first time (renewal.GRACE), so that
+        requests under way lose nothing, and a response that gets lost logs nobody out.
+        """
+        self._get_session()
+        run(self._renew(), client.execute)
+
+    async def arenew(self) -> None:
+        """See renew()."""
+        await self._aget_session()
+        await arun(self._renew(), client.aexecute)
+
+    def renewal_is_due(self) -> bool:
+        """
+        Return True if RENEW_AFTER has passed since the session got its key. Of one that
+        was not loaded, or that has ended, nothing is due; nor before a key that was
+        renewed has been used.
+        """
+        if conf.RENEW_AFTER is None or not hasattr(self, "_session_cache"):
+            return False
+        if self._base is None or self._left_key or self.followed:
+            return False
+        known = renewal.recorded(self._session_cache) or Renewal(self._age()[0])
+        return known.left is None and known.at + conf.RENEW_AFTER <= time.time()
+
+    def renewal_is_open(self) -> bool:
+        """
+        Return True if the old key of a session that was renewed still leads to it, and
+        need not any more: the client has come with the new one. save() sees to that.
+        """
+        if self._shown is None:
+            return False
+        known = renewal.recorded(self._session_cache)
+        if known is None or known.left is None:
+            return False
+        return self._shown == self._stored_id()
 
     def touch(self) -> bool:
         """
@@ -215,31 +271,32 @@ class SessionStore(SessionBase):
         """Return True if there is a session with this key."""
         session_key = session_key or None
         reading = _over_there(previous.reading, session_key)
-        return run(self._exists(_id_of(session_key), reading), client.execute)
+        return run(self._exists(_bearer(session_key), reading), client.execute)
 
     @sensitive_variables("session_key")
     async def aexists(self, session_key: str | None) -> bool:
         """See exists()."""
         session_key = session_key or None
         reading = _over_there(previous.reading, session_key)
-        return await arun(self._exists(_id_of(session_key), reading), client.aexecute)
+        return await arun(self._exists(_bearer(session_key), reading), client.aexecute)
 
     @sensitive_variables("session_key", "own")
     def delete(self, session_key: str | None = None) -> None:
         """
         Delete the session with this key, by default this one. Deleting one that is
-        already gone is not an error.
+        already gone is not an error. The old key of a session that was renewed is as
+        good as the new one.
         """
-        own = self.session_key if session_key is None else session_key
+        own = self._stored_key() if session_key is None else session_key
         ending = _over_there(previous.ending, own)
-        run(self._delete(_id_of(session_key), ending), client.execute)
+        run(self._delete(_bearer(session_key), ending), client.execute)
 
     @sensitive_variables("session_key", "own")
     async def adelete(self, session_key: str | None = None) -> None:
         """See delete()."""
-        own = self.session_key if session_key is None else session_key
+        own = self._stored_key() if session_key is None else session_key
         ending = _over_there(previous.ending, own)
-        await arun(self._delete(_id_of(session_key), ending), client.aexecute)
+        await arun(self._delete(_bearer(session_key), ending), client.aexecute)
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -346,12 +403,15 @@ class SessionStore(SessionBase):
     def _load(self) -> Flow[dict[str, Any]]:
         if self.session_key is None:
             return {}
-        id = self._id()
+        id, led = self._stored_id(), None
         with self._outage:
             blob, expires_at = yield from self._fetch(id)
             if blob is None:
                 blob = yield from self._move_in(id)
             found = yield from self._opened(blob, id)
+            if found is not None and found[0].leads:
+                bearer = Bearer(self._stored_key())
+                led, found, expires_at = yield from self._led(bearer, found[0])
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
         first = not hasattr(self, "_session_cache")
@@ -362,6 +422,10 @@ class SessionStore(SessionBase):
         version, data = found
         if first:
             self._keep(version, expires_at)
+            if led is not None:
+                self._follow(led)
+            elif self.with_cookie:
+                self._shown = id
         return data
 
     def _fetch(self, id: str) -> Flow[tuple[Any, float | None]]:
@@ -392,7 +456,8 @@ class SessionStore(SessionBase):
         limit = conf.MAX_LIFETIME
         too_old = limit is not None and version.created + limit <= time.time()
         if too_old or _is_over(version.expires):
-            yield from self._ended(id, version.user, "expired")
+            if not version.leads:
+                yield from self._ended(id, version.user, "expired")
             return None
         return found
 
@@ -402,6 +467,10 @@ class SessionStore(SessionBase):
             return self._open(blob, id)
         except Unreadable as error:
             reason = str(error)
+        yield from self._report(id, reason)
+        return None
+
+    def _report(self, id: str, reason: str) -> Flow[None]:
         logger.warning(
             "Session %s... can't be read: %s. It is taken for no session, and left "
             "alone.",
@@ -409,7 +478,6 @@ class SessionStore(SessionBase):
             reason,
         )
         yield from announce(session_unreadable, type(self), id=id, reason=reason)
-        return None
 
     def _move_in(self, id: str) -> Flow[Any]:
         """
@@ -426,7 +494,7 @@ class SessionStore(SessionBase):
             return NO_STRING
         if moved:
             return blob  # Moved by another request just now, if it is here.
-        found = yield previous.reading(engine, cast(str, self.session_key))
+        found = yield previous.reading(engine, self._stored_key())
         if isinstance(found, Missed):
             return None
         one = arrival(found, codec.serialize(found.data, self.serializer))
@@ -436,6 +504,14 @@ class SessionStore(SessionBase):
     def _save(self, must_create: bool) -> Flow[None]:
         if self.session_key is None:
             raise UpdateError  # It was gone when its data were loaded just now.
+        if self._left_key:
+            if must_create:
+                raise CreateError
+            self._next_key = self.session_key
+            yield from self._change_key(_move)
+            return
+        if self.renewal_is_open():
+            yield from self._close_renewal()
         id, payload = self._id(), self._payload()
         if self._base is None and not must_create:  # It may never have been loaded.
             yield from self._move_in(id)
@@ -448,6 +524,8 @@ class SessionStore(SessionBase):
             raise self._gone()
 
     def _create(self) -> Flow[None]:
+        if self._left_key:
+            yield from self._save(must_create=False)
         self._origin = None
         while True:
             self._next_key = self._get_new_session_key()
@@ -508,6 +586,12 @@ class SessionStore(SessionBase):
                 yield random.uniform(0, pause)  # noqa: S311
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
+            if found is not None and found[0].leads:
+                if write not in (_swap, _amend, _move):
+                    raise Overtaken
+                found, before = (yield from self._catch_up(found[0])), old
+                old = self._stored_id()
+                new = old if new == before else new
             if found is None:
                 raise self._gone()
             self._merge(*found)
@@ -548,24 +632,132 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             yield from self._create()
             return
-        id = self._id()
-        if self._base is None:  # It may never have been loaded.
-            yield from self._move_in(id)
-        yield from _end_over_there(id, _over_there(previous.ending, self.session_key))
         self._next_key = self._get_new_session_key()
         self.modified = True
+        self._reset_renewal()
+        if self.with_cookie:
+            # It is going to be saved: one write for both. And if the request fails,
+            # the browser keeps the old key, and the session has to as well.
+            self._left_key, self._session_key = self._stored_key(), self._next_key
+            return
         try:
-            new = keys.session_id(self._next_key)
-            stored = yield from self._replace(id, new, _move)
+            yield from self._change_key(_move)
         except UpdateError:
             # Another request has ended the session. Under a new key it would be
             # revived; with the old one, the next save says what has happened.
             return
-        before, self._session_key = id, self._next_key
+
+    def _renew(self) -> Flow[None]:
+        if self.session_key is None:
+            raise UpdateError  # It was gone when its data were loaded just now.
+        if self._left_key:  # It gets a new key anyway.
+            yield from self._save(must_create=False)
+            return
+        self._next_key = self._get_new_session_key()
+        data, known = self._session_cache, self._session_cache.get(renewal.KEY)
+        data[renewal.KEY] = Renewal(int(time.time()), self._id()).as_data()
+        leave = self._leaving(Bearer(self._stored_key()), Bearer(self._next_key))
+        try:
+            yield from self._change_key(leave)
+        except BaseException as error:
+            # Under the old key it must not believe that it was renewed.
+            data.pop(renewal.KEY)
+            if known is not None:
+                data[renewal.KEY] = known
+            if not isinstance(error, Overtaken):
+                raise
+            yield from self._save(must_create=False)
+
+    def _change_key(self, write: "Write") -> Flow[None]:
+        """Store the session under the next key, in the place of where it is."""
+        id, new = self._stored_id(), keys.session_id(self._next_key)
+        if self._base is None:  # It may never have been loaded.
+            yield from self._move_in(id)
+        yield from _end_over_there(id, _over_there(previous.ending, self._stored_key()))
+        stored = yield from self._replace(id, new, write)
+        before = self._stored_id()
+        self._session_key, self._left_key = self._next_key, ""
         if stored:
             yield from self._announce(
                 session_created, new, self._former(), previous_id=before
             )
+
+    def _leaving(self, old: Bearer, new: Bearer) -> "Write":
+        """Return what stores as _move() does, and leaves what leads on."""
+        payload = renewal.leading(old, new)
+
+        def write(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
+            if entry.lifetime <= 0:
+                return (yield from _move(id, expected, blob, entry))
+            expires = None if conf.EXPIRE else _expires(entry.lifetime)
+            lead = codec.pack(payload, id, self._age()[0], expires, leads=True)
+            return (yield from _leave(id, expected, blob, entry, lead))
+
+        return write
+
+    def _reset_renewal(self) -> None:
+        """Let the session know that it gets a new key, which is not left behind."""
+        self._session_cache.pop(renewal.KEY, None)
+        # The login of a visitor creates it anew, and then it is as old as its key.
+        if conf.RENEW_AFTER is not None and user_of(self._session_cache) is not None:
+            known = Renewal(int(time.time()))
+            self._session_cache[renewal.KEY] = known.as_data()
+
+    def _close_renewal(self) -> Flow[None]:
+        """Let the old key end, which the client does not need any more."""
+        known = cast(Renewal, renewal.recorded(self._session_cache))
+        left, grace = cast(str, known.left), str(renewal.GRACE * 1000)
+        # Also with EXPIRE off: what ends is no session.
+        yield from twice(["PEXPIRE", key_of(left), grace, "LT"])
+        self._session_cache[renewal.KEY] = Renewal(known.at).as_data()
+
+    def _led(
+        self, bearer: Bearer, version: Version
+    ) -> Flow[tuple[Bearer, tuple[Version, dict[str, Any]] | None, float | None]]:
+        """
+        Go on from what this bearer has found, to the session that it leads to. Return
+        who has that, the session as _opened() does, and when it expires.
+        """
+        found: tuple[Version, dict[str, Any]] | None = version, {}
+        expires_at: float | None = None
+        for _ in range(renewal.STEPS):
+            if found is None or not found[0].leads:
+                return bearer, found, expires_at
+            try:
+                bearer = renewal.target(bearer, found[0].payload)
+            except Unreadable as error:
+                yield from self._report(bearer.id, str(error))
+                break
+            blob, expires_at = yield from self._fetch(bearer.id)
+            found = yield from self._opened(blob, bearer.id)
+        return bearer, None, None
+
+    def _follow(self, bearer: Bearer) -> None:
+        """Take over the key that another request has given the session."""
+        self.followed = True
+        if self._left_key:
+            self._left_key = bearer.session_key
+        else:
+            self._session_key = bearer.session_key
+
+    def _catch_up(
+        self, version: Version
+    ) -> Flow[tuple[Version, dict[str, Any]] | None]:
+        """Go on as _led() does, and follow."""
+        bearer = Bearer(self._stored_key())
+        bearer, found, _ = yield from self._led(bearer, version)
+        if found is not None:
+            self._follow(bearer)
+        return found
+
+    def _look_again(self) -> Flow[bool]:
+        """Follow if another request has renewed it. Return False if it has ended."""
+        id = self._stored_id()
+        blob, _ = yield from self._fetch(id)
+        found = yield from self._opened(blob, id)
+        if found is not None and found[0].leads:
+            found = yield from self._catch_up(found[0])
+        return found is not None
 
     def _touch(self) -> Flow[bool]:
         if self.session_key is None:
@@ -574,12 +766,12 @@ class SessionStore(SessionBase):
         lifetime = self._lifetime(created)
         if not conf.TOUCH or self._is_fresh(lifetime):
             return True
-        id = self._id()
+        id = self._stored_id()
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
             return (yield from self._rewrite(id, self._base, lifetime))
         # PEXPIRE removes the session if its lifetime is over.
         user = self._former()
-        if user is None:
+        if user is None and conf.RENEW_AFTER is None:
             touched = yield from twice(["PEXPIRE", key_of(id), str(lifetime)])
         else:
             stamp = self._base.stamp if self._base else b""
@@ -588,6 +780,8 @@ class SessionStore(SessionBase):
                 touched = yield from index.written_twice(touching)
             except WrongType:
                 return False
+        if touched == LED_ON:  # Who has renewed it has touched it, too.
+            return (yield from self._look_again())
         self._expires_at = _expires_at(lifetime)
         return bool(touched) and lifetime > 0
 
@@ -605,48 +799,83 @@ class SessionStore(SessionBase):
         version = replace(base, stamp=codec.stamp_of(blob), expires=expires)
         if reply == version.stamp:
             self._keep(version, _expires_at(lifetime))
+        elif isinstance(reply, bytes) and codec.leads(reply):
+            return (yield from self._look_again())
         # Another value is there: whoever has saved it has refreshed the session.
         return reply is not None and lifetime > 0
 
-    def _exists(self, id: str | None, reading: Call | None = None) -> Flow[bool]:
-        if id is None:
+    def _exists(self, bearer: Bearer | None, reading: Call | None = None) -> Flow[bool]:
+        if bearer is None or self._is_left(bearer):
             return False
-        if (yield from self._exists_here(id)):
+        if self._left_key and bearer.id == self._id():
+            bearer = Bearer(self._left_key)
+        if (yield from self._exists_here(bearer)):
             return True
         if reading is None:
             return False
-        moved = yield from twice(["EXISTS", moved_key_of(id)])
+        moved = yield from twice(["EXISTS", moved_key_of(bearer.id)])
         if moved:  # Perhaps by another request just now.
-            return (yield from self._exists_here(id))
+            return (yield from self._exists_here(bearer))
         return isinstance((yield reading), Found)
 
-    def _exists_here(self, id: str) -> Flow[bool]:
-        if conf.EXPIRE:
-            return bool((yield from twice(["EXISTS", key_of(id)])))
+    def _exists_here(self, bearer: Bearer) -> Flow[bool]:
         end = str(codec.HEAD_SIZE - 1)
         try:
-            head = yield from twice(["GETRANGE", key_of(id), "0", end])
+            head = yield from twice(["GETRANGE", key_of(bearer.id), "0", end])
         except WrongType:
             return False
+        if codec.leads(head):
+            blob, _ = yield from self._fetch(bearer.id)
+            found = yield from self._opened(blob, bearer.id)
+            if found is not None:
+                _, found, _ = yield from self._led(bearer, found[0])
+            return found is not None
         return bool(head) and not _is_over(codec.expiry_of(head))
 
-    def _delete(self, id: str | None, ending: Call | None = None) -> Flow[None]:
-        own = None if self.session_key is None else self._id()
-        user = None
-        if id is None or id == own:
-            id, user = own, self._former()
+    def _is_left(self, bearer: Bearer) -> bool:
+        """Return True if the session leaves this key with its next save."""
+        return bool(self._left_key) and bearer.id == self._stored_id()
+
+    def _delete(self, bearer: Bearer | None, ending: Call | None = None) -> Flow[None]:
+        user, own = None, self.session_key is not None
+        if bearer is None or (own and bearer.id == self._id()):
+            if not own:
+                return
+            bearer, user = Bearer(self._stored_key()), self._former()
             self._base = self._expires_at = None
-        if id is None:
+        elif self._is_left(bearer):
             return
-        yield from _end_over_there(id, ending)
-        removing = index.removal(id, user)
-        try:
-            was_there = yield from index.written(removing)
-        except ConnectionLost:
-            yield from index.written(removing)
-            was_there = True  # As far as anybody knows.
-        if was_there:
-            yield from self._ended(id, user, "logout")
+        yield from _end_over_there(bearer.id, ending)
+        yield from self._end(bearer, user)
+        if self._is_left(bearer):
+            self._left_key = ""
+
+    def _end(self, bearer: Bearer, user: str | None) -> Flow[None]:
+        left: list[str] = []
+        while True:
+            ending = index.ending(bearer.id, user)
+            try:
+                reply = yield from index.written(ending)
+                was_there = reply is not None
+            except ConnectionLost:
+                reply = yield from index.written(ending)
+                was_there = True  # As far as anybody knows.
+            except WrongType:
+                break  # Nobody's session.
+            if reply is None or reply in ending.done:
+                if was_there:
+                    yield from self._ended(bearer.id, user, "logout")
+                break
+            found = yield from self._opened(reply, bearer.id)
+            if found is not None and found[0].leads:
+                left.append(bearer.id)
+                bearer, found, _ = yield from self._led(bearer, found[0])
+            if found is None:
+                break
+        if left:
+            # After what it leads to: a try that fails can be repeated.
+            removals = [index.removal(id, None) for id in left]
+            raise_first((yield from again(lambda: index.all_written(removals))))
 
     # What others learn of it.
 
@@ -676,6 +905,13 @@ class SessionStore(SessionBase):
     def _id(self) -> str:
         return keys.session_id(cast(str, self.session_key))
 
+    def _stored_key(self) -> str:
+        """Return the key under which the server has the session."""
+        return self._left_key or cast(str, self.session_key)
+
+    def _stored_id(self) -> str:
+        return keys.session_id(self._stored_key())
+
     def _payload(self) -> bytes:
         return codec.serialize(self._session_cache, self.serializer)
 
@@ -685,13 +921,16 @@ class SessionStore(SessionBase):
         if not isinstance(blob, bytes):
             raise Unreadable("it is no string")
         envelope = codec.unpack(blob, id)
-        data = codec.deserialize(envelope.payload, self.serializer)
+        data: dict[str, Any] = {}
+        if not envelope.leads:
+            data = codec.deserialize(envelope.payload, self.serializer)
         version = Version(
             envelope.payload,
             envelope.stamp,
             envelope.created,
             user_of(data),
             envelope.expires,
+            envelope.leads,
         )
         return version, data
 
@@ -769,7 +1008,8 @@ class SessionStore(SessionBase):
             how = "has expired"
         else:
             how = "was ended before its time, as by a logout, or removed by the server"
-        return UpdateError(f"Session {self._id()[:8]}... {how}, since it was loaded.")
+        id = self._stored_id()
+        return UpdateError(f"Session {id[:8]}... {how}, since it was loaded.")
 
     def _keep(self, version: Version, expires_at: float | None) -> None:
         """Take note of what the server has."""
@@ -829,6 +1069,30 @@ def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
         reply = None
     if reply != stamp:
         yield from again(lambda: index.written(taking_back))
+    return reply
+
+
+def _leave(
+    old: str, expected: bytes, blob: bytes, entry: Entry, lead: bytes
+) -> Flow[Any]:
+    """
+    Store under the new id, and then under the old one what leads there. If it is not
+    known whether the second was done, the new session stays: it may be done later.
+    """
+    new = entry.id
+    storing: Command = ["SET", key_of(new), blob, *_px(entry.lifetime)]
+    entering = index.send(storing, replace(entry, former=None))
+    yield from _settled(entering, new, blob)
+    px = str(entry.lifetime) if conf.EXPIRE else ""
+    leaving = index.swap(old, expected, lead, px, Entry(old, 0, None, entry.former))
+    try:
+        reply = yield from _settled(leaving, old, lead)
+    except WrongType:
+        reply = None
+    if reply == codec.stamp_of(lead):
+        return codec.stamp_of(blob)
+    taking_back = index.removal(new, entry.user)
+    yield from again(lambda: index.written(taking_back))
     return reply
 
 
@@ -1052,8 +1316,8 @@ def moved_key_of(id: str) -> str:
     return keys.moved_key(conf.PREFIX, id)
 
 
-def _id_of(session_key: str | None) -> str | None:
-    return None if session_key is None else keys.session_id(session_key)
+def _bearer(session_key: str | None) -> Bearer | None:
+    return None if session_key is None else Bearer(session_key)
 
 
 def _px(lifetime: int) -> Command:

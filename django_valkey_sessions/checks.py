@@ -38,6 +38,7 @@ E034    PREVIOUS_ENGINE: with braces in PREFIX, in a cluster
 E035    MAX_SESSIONS_PER_USER with USER_INDEX off
 E036    RECORD_DEVICE: type or dotted path
 E037    PASSIVE_PATHS: type, or no beginning of a path
+E038    RENEW_AFTER: type, or too short
 W001    unencrypted connection to another host (--deploy)
 W002    SEAL is off (--deploy)
 W003    TOUCH_INTERVAL with TOUCH off
@@ -49,6 +50,7 @@ W008    SESSION_SAVE_EVERY_REQUEST with TOUCH off
 W009    PREFIX has a hash tag, in a cluster
 W012    SessionMiddleware twice, or behind AuthenticationMiddleware
 W013    RECORD_DEVICE with another session engine
+W014    RENEW_AFTER, and nothing renews
 """
 
 import ipaddress
@@ -238,6 +240,16 @@ def check_lifetimes() -> Iterator[CheckMessage]:
         )
 
 
+def check_renewing() -> Iterator[CheckMessage]:
+    if conf.RENEW_AFTER is not None and not _has_ours():
+        yield _warning(
+            "W014",
+            "VALKEY_SESSIONS has RENEW_AFTER, and MIDDLEWARE nothing that renews.",
+            "Put django_valkey_sessions.middleware.SessionMiddleware in the place of "
+            "Django's, which sends the new key.",
+        )
+
+
 def check_limit() -> Iterator[CheckMessage]:
     if conf.MAX_SESSIONS_PER_USER is not None and not conf.USER_INDEX:
         yield Error(
@@ -330,8 +342,12 @@ def check_middleware() -> Iterator[CheckMessage]:
 
 def _is_rolling() -> bool:
     """Return True if a session that is only read is touched."""
+    return conf.TOUCH and _has_ours()
+
+
+def _has_ours() -> bool:
     found = _session_middlewares()
-    return conf.TOUCH and any(issubclass(kind, SessionMiddleware) for _, kind in found)
+    return any(issubclass(kind, SessionMiddleware) for _, kind in found)
 
 
 def _session_middlewares() -> list[tuple[str, type]]:
@@ -394,6 +410,7 @@ CONTRADICTIONS: tuple[Check, ...] = (
     check_options,
     check_touching,
     check_lifetimes,
+    check_renewing,
     check_limit,
     check_recording,
     check_hash_tag,

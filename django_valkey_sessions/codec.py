@@ -4,8 +4,9 @@ From the serialized session to the value in Valkey, and back.
 The value is an envelope, the same for every serializer:
 
     byte  0      format version
-    byte  1      flags: bit 7 sealed, bit 6 expiry present, bits 0-4 the number of
-                 the dictionary that the body is compressed with, 0 if it is not
+    byte  1      flags: bit 7 sealed, bit 6 expiry present, bit 5 it is no session but
+                 leads to one (see renewal.py), bits 0-4 the number of the dictionary
+                 that the body is compressed with, 0 if it is not
     bytes 2-5    created: unix seconds, unsigned, big-endian
     bytes 6-17   stamp: 12 random bytes, fresh at each write; the version for
                  compare-and-set, and the nonce of the seal
@@ -48,6 +49,7 @@ from .conf import BadSetting, conf
 VERSION = 1
 SEALED = 0b1000_0000
 EXPIRING = 0b0100_0000
+LEADING = 0b0010_0000
 DICTIONARY = 0b0001_1111
 
 #: The dictionary that ships with the package, and is used; older ones stay readable. A
@@ -78,6 +80,7 @@ class Envelope:
     created: int  # Unix seconds.
     stamp: bytes
     expires: int | None  # Unix milliseconds; None: the key itself expires.
+    leads: bool = False  # The payload is no session but leads to one.
 
 
 def serialize(data: dict[str, Any], serializer: Any) -> bytes:
@@ -106,7 +109,13 @@ def deserialize(payload: bytes, serializer: Any) -> dict[str, Any]:
     raise Unreadable(f"it holds {type(data).__name__}, not a dictionary")
 
 
-def pack(payload: bytes, id: str, created: int, expires: int | None = None) -> bytes:
+def pack(
+    payload: bytes,
+    id: str,
+    created: int,
+    expires: int | None = None,
+    leads: bool = False,
+) -> bytes:
     """
     Return the value to store under this id. ``created`` is in unix seconds,
     ``expires`` in unix milliseconds; None leaves expiry to the server's key.
@@ -114,6 +123,7 @@ def pack(payload: bytes, id: str, created: int, expires: int | None = None) -> b
     number, body = _compress(payload)
     sealing = conf.SEAL
     flags = number | (SEALED if sealing else 0) | (0 if expires is None else EXPIRING)
+    flags |= LEADING if leads else 0
     stamp = os.urandom(12)
     header = _HEADER.pack(VERSION, flags, created, stamp)
     if expires is not None:
@@ -138,7 +148,7 @@ def unpack(blob: bytes, id: str) -> Envelope:
         raise Unreadable("it belongs to another session")
     number = flags & DICTIONARY
     payload = _decompress(body, number) if number else body
-    return Envelope(payload, created, stamp, expires)
+    return Envelope(payload, created, stamp, expires, bool(flags & LEADING))
 
 
 def stamp_of(blob: bytes) -> bytes:
@@ -155,6 +165,14 @@ def expiry_of(head: bytes) -> int | None:
         return _head(head)[3]
     except Unreadable:
         return None
+
+
+def leads(head: bytes) -> bool:
+    """Return True if a value that begins like this is no session but leads to one."""
+    try:
+        return bool(_head(head)[0] & LEADING)
+    except Unreadable:
+        return False
 
 
 def _head(blob: bytes) -> tuple[int, int, bytes, int | None, int]:

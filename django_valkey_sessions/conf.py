@@ -37,6 +37,8 @@ Place = tuple[Address, ...]
 
 #: Seconds. No session is meant to live longer, and much more overflows in the server.
 LONGEST = 100 * 365 * 86400
+#: Seconds. As long as renewal.GRACE: else more and more keys would lead to a session.
+SHORTEST_RENEWAL = 60
 
 
 class BadSetting(ImproperlyConfigured):
@@ -233,6 +235,19 @@ class Conf:
     def MAX_LIFETIME(self) -> float | None:
         value = self._get("MAX_LIFETIME", None)
         return self._seconds("MAX_LIFETIME", value, "E018", "or None for no limit")
+
+    @property
+    def RENEW_AFTER(self) -> float | None:
+        value = self._get("RENEW_AFTER", None)
+        seconds = self._seconds("RENEW_AFTER", value, "E038", "or None for never")
+        if seconds is None or seconds >= SHORTEST_RENEWAL:
+            return seconds
+        raise BadSetting(
+            "E038",
+            f"RENEW_AFTER in VALKEY_SESSIONS is {_shown(value)}.",
+            f"Give at least {SHORTEST_RENEWAL} s: for so long the key before it is "
+            "valid as well.",
+        )
 
     @property
     def MERGE(self) -> Mapping[str, Rule]:

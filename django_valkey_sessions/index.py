@@ -14,6 +14,7 @@ nodes: the entry is sent together with the write; after it, if the session has a
 one that is gone); and it is removed after the session.
 """
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,7 +148,7 @@ def swap(id: str, expected: bytes, blob: bytes, px: str, entry: Entry) -> Write:
     return Write(plain, SWAP_AND_FOLLOW, key, arguments, entry, done, None)
 
 
-def touch(id: str, expected: bytes, lifetime: int, user: str) -> Write:
+def touch(id: str, expected: bytes, lifetime: int, user: str | None) -> Write:
     """Return what evaluates TOUCH on the session with this id, which is this user's."""
     arguments = (expected, str(lifetime))
     plain = Evaluation(TOUCH, [key_of(id)], arguments)
@@ -165,6 +166,15 @@ def send(command: Command, entry: Entry) -> Write:
 def removal(id: str, user: str | None) -> Write:
     """Return what removes the session with this id, which is this user's."""
     return send(["UNLINK", key_of(id)], Entry(id, 0, user))
+
+
+def ending(id: str, user: str | None) -> Write:
+    """
+    Return the same, unless what is stored there is no session but leads to one: then
+    that stays, and is the reply. Else it is the stamp in what stands for a value here.
+    """
+    value = bytes(codec.STAMP_START) + os.urandom(codec.STAMP_END - codec.STAMP_START)
+    return swap(id, b"", value, "0", Entry(id, 0, None, user))
 
 
 def written(write: Write) -> Flow[Any]:

@@ -40,6 +40,7 @@ class SessionMiddleware(DjangosMiddleware):
 
     - A session that is only read is touched, and its cookie renewed, when
       TOUCH_INTERVAL has passed; not by a passive request (see decorators.py).
+    - When RENEW_AFTER has passed a session gets a new key.
     - SessionStoreUnavailable becomes a page 503 that leaves all cookies as they are,
       SessionConflict a page 409 (see pages.py).
     - The cookie of a session that is gone never makes an empty one.
@@ -76,7 +77,7 @@ class SessionMiddleware(DjangosMiddleware):
         """Give the request its session. Nothing is asked for yet."""
         super().process_request(request)
         session: Any = request.session
-        session.rolling = self.rolling
+        session.rolling = session.with_cookie = self.rolling
         session.passive = _is_passive_path(request.path_info)
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
@@ -119,7 +120,7 @@ class SessionMiddleware(DjangosMiddleware):
         if accessed:
             self.outage = False
         fine = response.status_code < 500
-        saving = fine and not empty and (modified or self._saves_all(session))
+        saving = fine and not empty and (modified or self._saves(session))
         if saving:
             # Loads it, if nobody has: only now is it seen that a cookie is a stray one.
             yield ["get_expire_at_browser_close"]
@@ -128,27 +129,32 @@ class SessionMiddleware(DjangosMiddleware):
             _delete_cookie(response)
         elif saving and not empty:
             yield from self._save(request, response)
-        elif fine and accessed and not empty and self._is_due(session):
-            yield from self._touch(session, response)
+        elif fine and accessed and not empty:
+            yield from self._refresh(session, response)
         if accessed or settings.SESSION_COOKIE_NAME in response.cookies:
             patch_vary_headers(response, ["Cookie"])
         return response
 
-    def _saves_all(self, session: Any) -> bool:
+    def _saves(self, session: Any) -> bool:
         """Return True if a session that is not known to be changed is saved as well."""
+        if self.rolling and session.renewal_is_open():
+            return True
         # A passive request that has not looked at it can't have changed it.
         if getattr(session, "passive", False) and not session.accessed:
             return False
         return settings.SESSION_SAVE_EVERY_REQUEST
 
-    def _is_due(self, session: Any) -> bool:
-        return self.rolling and not session.passive and session.touch_is_due()
+    def _is_active(self, session: Any) -> bool:
+        return self.rolling and not session.passive
+
+    def _renews(self, session: Any) -> bool:
+        return self._is_active(session) and session.renewal_is_due()
 
     def _save(self, request: HttpRequest, response: HttpResponseBase) -> Flow[None]:
         session: Any = request.session
         kept = self.rolling and session.keeps_expiry()
         try:
-            yield ["save"]
+            yield ["renew" if self._renews(session) else "save"]
         except UpdateError as error:
             if self.rolling:  # Else it says nothing.
                 logger.warning("%s", error)
@@ -159,10 +165,22 @@ class SessionMiddleware(DjangosMiddleware):
         if not kept or not _has_cookie(request):
             yield from _set_cookie(session, response)
 
-    def _touch(self, session: Any, response: HttpResponseBase) -> Flow[None]:
-        touched = yield ["touch"]
-        # One that ends with the browser has a cookie without an end.
-        if touched and not (yield ["get_expire_at_browser_close"]):
+    def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None]:
+        """Renew or touch a session that was only read, if that is due."""
+        send = False
+        if self._renews(session):
+            try:
+                yield ["renew"]
+            except (UpdateError, SessionConflict):
+                # It has ended meanwhile, or others save it all the time. Nothing is
+                # lost by that, and the next request tries again.
+                return
+            send = True
+        elif self._is_active(session) and session.touch_is_due():
+            touched = yield ["touch"]
+            # One that ends with the browser has a cookie without an end.
+            send = touched and not (yield ["get_expire_at_browser_close"])
+        if send or (self.rolling and session.followed):
             yield from _set_cookie(session, response)
 
     def _page(self, request: HttpRequest, error: Exception) -> HttpResponse:

@@ -37,17 +37,29 @@ class Script(str):
         return script
 
 
+#: Whether a value that begins like this leads to a session: see codec.py.
+_LEADS = """
+local function leads(head)
+  local version, flags = string.byte(head, 1, 2)
+  return version == 1 and flags and flags % 64 >= 32
+end
+"""
+
 #: Replace the session at KEYS[1] by a value, which expires after px milliseconds (none:
 #: never; KEEPTTL: when it would have; 0 or less: the session is removed), if its stamp
 #: is the expected one (none: in any case).
 #:
 #: The answer is nothing if there is no such session; the stored value if its stamp is
 #: another one; else the stamp of the new value, so that a reply that GLIDE has mixed up
-#: is never taken for success.
-_SWAP = """
-local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
-if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return gone() end
-if expected ~= '' and stamp ~= expected then return redis.call('GET', KEYS[1]) end
+#: is never taken for success. A value that only leads to a session (see renewal.py) is
+#: replaced by nobody who does not name its stamp.
+_SWAP = f"""{_LEADS}
+local head = redis.call('GETRANGE', KEYS[1], 0, 17)
+local stamp = string.sub(head, 7)
+if head == '' and redis.call('EXISTS', KEYS[1]) == 0 then return gone() end
+if stamp ~= expected and (expected ~= '' or leads(head)) then
+  return redis.call('GET', KEYS[1])
+end
 if px == '' then
   redis.call('SET', KEYS[1], value)
 elseif px == 'KEEPTTL' then
@@ -120,11 +132,13 @@ return {{reply, follow(2, reply ~= 0)}}
 
 #: Let the session at KEYS[1] live for px milliseconds from now if it has the expected
 #: stamp (none: in any case). The answer is 1; 0 if there is no such session; 2 if it
-#: has another stamp: who has saved it since has renewed it, and knows whose it is.
-_TOUCH = """
-local stamp = redis.call('GETRANGE', KEYS[1], 6, 17)
-if stamp == '' and redis.call('EXISTS', KEYS[1]) == 0 then return touched(0) end
-if expected ~= '' and stamp ~= expected then return touched(2) end
+#: has another stamp: who has saved it since has renewed it, and knows whose it is; 3 if
+#: it only leads to a session, which is the one to touch.
+_TOUCH = f"""{_LEADS}
+local head = redis.call('GETRANGE', KEYS[1], 0, 17)
+if head == '' and redis.call('EXISTS', KEYS[1]) == 0 then return touched(0) end
+if leads(head) then return touched(3) end
+if expected ~= '' and string.sub(head, 7) ~= expected then return touched(2) end
 return touched(redis.call('PEXPIRE', KEYS[1], px))
 """
 
@@ -136,7 +150,7 @@ local function touched(reply) return reply end
 TOUCH_AND_FOLLOW = Script(f"""{_FOLLOW}
 local expected, px = ARGV[4], ARGV[5]
 local function touched(reply)
-  if reply == 2 then return {{2, ''}} end
+  if reply > 1 then return {{reply, ''}} end
   return {{reply, follow(2, reply == 1)}}
 end
 {_TOUCH}""")

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
 
-from . import client, codec, devices, index, keys
+from . import client, codec, devices, index, keys, renewal
 from .backend import (
     SessionStore,
     ids_among,
@@ -138,8 +138,13 @@ async def aget(id: str) -> SessionInfo | None:
 
 
 def id_of(session: SessionBase) -> str | None:
-    """Return the id of a session such as ``request.session``; None if it has no key."""
+    """
+    Return the id of a session such as ``request.session``; None if it has no key. After
+    a login, it is the id from before until the session is saved.
+    """
     key = session.session_key
+    if key is not None and isinstance(session, SessionStore):
+        return session._stored_id()
     return None if key is None else keys.session_id(key)
 
 
@@ -225,8 +230,9 @@ async def apage(start: str | None = None, where: Where | None = None) -> Page:
 
 def count() -> int:
     """
-    Return how many sessions the server holds; with EXPIRE off, also expired ones. Looks
-    at every key of the server, which is nothing for requests.
+    Return how many sessions the server holds; with EXPIRE off, also expired ones, and
+    with RENEW_AFTER twice those that were renewed a moment ago. Looks at every key of
+    the server, which is nothing for requests.
     """
     return run(_count(), client.execute)
 
@@ -310,11 +316,32 @@ def _get(id: str) -> Flow[SessionInfo | None]:
 
 
 def _revoke(id: str) -> Flow[bool]:
-    found = yield from _read_all([id])  # Whose it is, for the index.
-    if not found:
-        return False
-    (done,) = yield from _removed([(id, found[0].user_id)], "revoked")
+    for _ in range(ROUNDS):
+        found = yield from _read_all([id])  # Whose it is, for the index.
+        if not found:
+            before, id = id, (yield from _renewed_as(id))
+            if id == before:
+                return False
+            continue
+        # As it was seen: it may have been renewed since, and live on elsewhere.
+        (outcome,) = yield from _swapped_out(found, "revoked")
+        if outcome is not False:
+            return bool(outcome)
+    (done,) = yield from _removed([(id, None)], "revoked")
     return done
+
+
+def _renewed_as(id: str) -> Flow[str]:
+    """Return the id that a session has since it was renewed, the same if it was not."""
+    for _ in range(renewal.STEPS):
+        blob, _ = (yield from stored([id]))[id]
+        if not (isinstance(blob, bytes) and codec.leads(blob)):
+            break
+        try:
+            id = renewal.target_id(codec.unpack(blob, id).payload)
+        except Unreadable:
+            break
+    return id
 
 
 def _page(start: str, where: Where | None) -> Flow[Page]:
@@ -493,15 +520,17 @@ def _revoke_user(user: str, keep: str | None) -> Flow[int]:
     before: list[str] = []
     for _ in range(REVOCATIONS):
         members = yield from index.members(user)
+        if keep is not None:
+            keep = yield from _renewed_as(keep)
         others = [id for id in members if id != keep]
         seen = 0
         for ids in chunks(others):
             # Also what can't be read here, or has expired by the clock or the settings
             # of this host: that may be otherwise elsewhere.
             found = yield from _look(user, ids)
-            seen += len(found)
-            if found:
-                pairs = [(info.id, user) for info in found]
+            pairs = [(info.id, user) for info in found if not _is_next(info, keep)]
+            seen += len(pairs)
+            if pairs:
                 total += sum((yield from _removed(pairs, "revoked")))
         # Some entries may not be removed, and lead nowhere.
         if not others or (not seen and others == before):
@@ -534,6 +563,14 @@ def _look(user: str, ids: Sequence[str]) -> Flow[list[SessionInfo]]:
         ids = list(stale)
     yield from index.forget(user, list(stale.items()))
     return found
+
+
+def _is_next(info: SessionInfo, id: str | None) -> bool:
+    """Return True if it is what the session with this id is just becoming."""
+    if id is None or info.created is None:
+        return False
+    known = renewal.recorded(info.decode())
+    return known is not None and known.left == id
 
 
 def end_surplus(user: str, most: int, keep: str) -> Flow[None]:
@@ -644,6 +681,8 @@ def _infos(found: dict[str, tuple[Any, Any]]) -> list[SessionInfo]:
 def _info(id: str, blob: Any, left: Any, serializer: Any) -> SessionInfo | None:
     if not isinstance(blob, bytes):
         return None  # Gone, or a list, a set, a hash ... and so no session.
+    if codec.leads(blob):
+        return None
     now = time.time()
     ends = [now + left / 1000] if isinstance(left, int) and left >= 0 else []
     try:

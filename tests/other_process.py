@@ -106,6 +106,15 @@ class Actions:
             session.cycle_key()
         return session.session_key
 
+    def renew(self, number: int) -> str | None:
+        session = self.opened[number]
+        try:
+            session.renew()
+        except UpdateError:
+            return None
+        key: str = session.session_key
+        return key
+
     def logout(self, number: int) -> None:
         self.opened[number].flush()
 

@@ -17,6 +17,7 @@ from django_valkey_sessions.exceptions import (
     SessionConflict,
     SessionStoreUnavailable,
 )
+from django_valkey_sessions.renewal import Bearer
 
 SWAP = scripts.SWAP
 SESSION_KEY = "a" * 32
@@ -429,11 +430,13 @@ def test_a_conflict_of_a_cleared_session_is_no_reason_to_merge():
 # Ending.
 
 
-def test_delete_sends_unlink_and_again_when_the_connection_breaks():
-    talk = Conversation(SessionStore()._delete(ID))
-    assert talk.sent == [["UNLINK", KEY]]
-    assert talk.reply(ConnectionLost("broken")) == ["UNLINK", KEY]
-    talk.end(0)
+def test_delete_removes_any_session_and_again_when_the_connection_breaks():
+    talk = Conversation(SessionStore()._delete(Bearer(SESSION_KEY)))
+    removing = talk.sent[0]
+    assert removing[:5] == ["EVALSHA", SWAP.sha, "1", KEY, b""]
+    assert removing[6] == "0"
+    assert talk.reply(ConnectionLost("broken")) == removing
+    talk.end(None)
 
 
 def test_no_key_and_no_data_are_in_what_error_reports_show():

@@ -26,6 +26,7 @@ WEIGHTS = {
     "save": 2,
     "touch": 3,
     "cycle_key": 3,
+    "renew": 3,
     "logout": 1,
     "clear": 1,
 }

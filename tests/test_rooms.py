@@ -33,9 +33,10 @@ ROOMS = {
     "signals": {"flow"},
     "scripts": {"client", "conf", "flow", "keys"},
     "index": {"client", "codec", "conf", "flow", "keys", "scripts"},
+    "renewal": {"codec", "keys"},
     # sessions for what the store offers of it, when that is asked for.
-    "backend": {*ENGINE, "merge", "previous", "sessions"},
-    "sessions": {*ENGINE, "backend", "devices"},
+    "backend": {*ENGINE, "merge", "previous", "renewal", "sessions"},
+    "sessions": {*ENGINE, "backend", "devices", "renewal"},
     # What is recorded of a login, which is a part of the session.
     "devices": {"backend", "conf"},
     "previous": {"conf", "flow", "keys"},

@@ -1,6 +1,6 @@
 """
 What a request costs, as the server counts it: the calls of each command in
-``INFO commandstats``, with the stock middleware, in the steady state.
+``INFO commandstats``, in the steady state; with the stock middleware first.
 
 Commands that a script calls are counted there, too: an EVALSHA of ours calls GETRANGE,
 and then SET, or UNLINK where it removes a session that has got a new key; and those for
@@ -13,6 +13,7 @@ from django.test import Client
 
 from django_valkey_sessions import client
 from django_valkey_sessions.backend import SessionStore
+from django_valkey_sessions.conf import Conf
 
 pytestmark = pytest.mark.usefixtures("stock_middleware")
 
@@ -30,6 +31,7 @@ def cost(own_engine, settings):
     warm.cycle_key()
     warm["_auth_user_id"] = "0"
     warm.save()
+    warm.cycle_key()
     settings.VALKEY_SESSIONS["TOUCH_INTERVAL"] = 0
     warm.touch()
     del settings.VALKEY_SESSIONS["TOUCH_INTERVAL"]
@@ -50,6 +52,16 @@ def cost(own_engine, settings):
         return counts, len(trips)
 
     return cost
+
+
+@pytest.fixture
+def our_middleware(stock_middleware, settings):
+    settings.MIDDLEWARE = [
+        name.replace("contrib.sessions.middleware", "valkey").replace(
+            "django.valkey", "django_valkey_sessions.middleware"
+        )
+        for name in settings.MIDDLEWARE
+    ]
 
 
 @pytest.fixture
@@ -138,5 +150,39 @@ def test_logging_in_without_a_session(cost, visitor):
 
 
 def test_logging_out(cost, logged_in):
-    counts = {"get": 1, "evalsha": 1, "unlink": 1, "zrem": 1}
+    counts = {"get": 1, "evalsha": 1, "getrange": 1, "unlink": 1, "zrem": 1}
     assert cost(lambda: logged_in.post("/logout/")) == (counts, 2)
+
+
+# With our middleware.
+
+READ = {"get": 1, "pttl": 1}
+
+
+@pytest.mark.usefixtures("our_middleware")
+def test_logging_in_with_a_session_is_one_write_with_ours(cost, with_session):
+    # A script stores it, because its entry in the index comes with it.
+    counts = together(READ, MOVED, INDEXED, {"evalsha": 1})
+    assert cost(lambda: log_in(with_session)) == (counts, 3)
+
+
+@pytest.fixture
+def renewing(our_middleware, own_engine, settings):
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "RENEW_AFTER": 3600}
+
+
+@pytest.mark.usefixtures("renewing")
+def test_renewing_costs_something_only_when_it_is_due(cost, logged_in, monkeypatch):
+    read = lambda: logged_in.get("/data/")  # noqa: E731
+    write = lambda: logged_in.post("/change/", {"what": "count"})  # noqa: E731
+    assert cost(read) == (READ, 1)
+    assert cost(write) == (together(READ, SAVED, INDEXED), 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Conf, "RENEW_AFTER", property(lambda conf: 0.0))
+        # The new session and its entry, then what leads to it and an entry less.
+        counts = together(READ, {"evalsha": 1, "set": 1}, SAVED, INDEXED, {"zrem": 1})
+        assert cost(read) == (counts, 3)
+    # That it was received, once.
+    confirmed = together(READ, {"pexpire": 1}, SAVED, INDEXED)
+    assert cost(read) == (confirmed, 3)
+    assert cost(read) == (READ, 1)

@@ -21,6 +21,8 @@ VALKEY_SESSIONS = {
     "LOCATION": os.environ.get("VALKEY_URL", "valkey://127.0.0.1:6379/0"),
     # Where users are logged in, for the page on which they see and end that.
     "RECORD_DEVICE": True,
+    # A new key once an hour, for sessions that live on.
+    "RENEW_AFTER": 3600,
 }
 
 # Django's default is False. The demo turns it on, to show that a change inside a
