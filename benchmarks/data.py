@@ -1,0 +1,105 @@
+"""What the sessions that are measured hold."""
+
+import json
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+Session = dict[str, Any]
+
+#: Kinds of sites in the dictionary's corpus, one of each field: basket, settings,
+#: notices, a course, and what a site makes up for itself.
+KINDS = ("cart", "preferences", "messages", "learning", "bespoke")
+
+#: The small session: five values beside those of a login.
+VALUES: Session = {
+    "theme": "dark",
+    "language": "en",
+    "visits": 17,
+    "last_page": "/catalogue/garden-chairs/",
+    "recent": [1841, 2077, 919],
+}
+
+SMALL, LARGE = "small", "large"
+LARGE_BYTES = 20_000
+WORDS = (
+    "garden chair table lamp oak linen wool cotton steel glass round square small large "
+    "bright dark red green blue grey folding stacking modern classic outdoor kitchen"
+).split()
+
+
+def login(number: int, rng: Random) -> Session:
+    """Return what Django keeps of a login. Every session has a user of its own."""
+    return {
+        "_auth_user_id": str(number),
+        "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
+        "_auth_user_hash": f"{rng.getrandbits(256):064x}",
+    }
+
+
+def small(number: int) -> Session:
+    rng = Random(number)
+    return {
+        **login(number, rng),
+        "theme": "dark",
+        "language": rng.choice(["en", "de", "fr", "es", "pt-br"]),
+        "visits": rng.randrange(1000),
+        "last_page": f"/{rng.choice(WORDS)}s/{rng.choice(WORDS)}-{rng.randrange(9999)}/",
+        "recent": [rng.randrange(10_000) for _ in range(3)],
+    }
+
+
+def large(number: int) -> Session:
+    """Return one of 20 KB: of a site that keeps what its visitors have looked at."""
+    rng = Random(number)
+    data = small(number)
+    seen = data["seen"] = []
+    size = 0
+    while size < LARGE_BYTES:
+        line = {
+            "id": rng.randrange(10**6),
+            "title": " ".join(rng.sample(WORDS, 4)),
+            "price": f"{rng.randrange(10**5) / 100:.2f}",
+            "token": f"{rng.getrandbits(64):016x}",
+            "at": 1_790_000_000 + rng.randrange(10**7),
+        }
+        seen.append(line)
+        size += len(json.dumps(line, separators=(",", ":"))) + 1
+    return data
+
+
+def of_kind(kind: str, count: int) -> list[Session]:
+    """Return sessions of this kind of site, none of which a dictionary was made from."""
+    corpus, train = _dictionary_tools()
+    return [json.loads(text) for text in corpus.samples(kind, count, train.TESTING)]
+
+
+def dictionary_without(kind: str) -> bytes:
+    """Return a dictionary that was trained on all other kinds of sites."""
+    corpus, train = _dictionary_tools()
+    samples = corpus.corpus(train.SAMPLES, train.TRAINING)
+    return bytes(
+        train.train(
+            [rest for other, rest in samples.items() if other != kind], train.SIZE
+        )
+    )
+
+
+def sessions(kind: str, count: int) -> list[Session]:
+    """Return so many sessions of this kind, which may be small or large."""
+    if kind in (SMALL, LARGE):
+        make = small if kind == SMALL else large
+        return [make(number) for number in range(count)]
+    return of_kind(kind, count)
+
+
+def _dictionary_tools() -> tuple[Any, Any]:
+    """Return the modules that make the dictionary. They stand beside, as programs."""
+    folder = str(Path(__file__).parent / "dictionary")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    import corpus
+    import train
+
+    return corpus, train

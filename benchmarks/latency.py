@@ -1,0 +1,89 @@
+"""
+How long one operation takes, by the clock and in CPU time of the process, next to the
+bare client; and how much of it is the engine's own Python.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from .crew import Crew, crew
+from .engines import FLOORS, MINE, STORES, Place
+from .figures import ratios
+from .ground import Ground
+
+#: (rounds, operations in each, awaited operations in each)
+QUICK, FULL = (5, 80, 400), (15, 400, 2000)
+AT_ONCE = (1, 50, 200)
+OPERATIONS = (
+    *("load", "create", "save", "load and save", "load and renew"),
+    *("cycle_key", "exists", "delete"),
+)
+ASYNC_OPERATIONS = ("aload", "asave")
+#: Those that are looked into.
+INSIDE = ("load", "save")
+
+Series = dict[str, dict[str, list[float]]]
+
+
+def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any]:
+    rounds, count, async_count = FULL if full else QUICK
+    names = [*STORES, *FLOORS]
+    with crew(names, ground.place, ground.log, failed) as workers:
+        blocking = operations(workers, OPERATIONS, rounds, count)
+    native = {"VALKEY_SESSIONS": {"ASYNC": "native"}}
+    with crew(names, ground.place, ground.log, failed, **native) as workers:
+        awaiting = {
+            str(at_once): _awaited(workers, rounds, async_count, at_once)
+            for at_once in AT_ONCE
+        }
+    return {
+        "blocking": blocking,
+        "awaiting": awaiting,
+        "inside": _inside(ground.place, ground.log, rounds, count),
+    }
+
+
+def operations(
+    workers: Crew, names: tuple[str, ...], rounds: int, count: int
+) -> dict[str, Any]:
+    return {name: _timed(workers, "time", rounds, name, count) for name in names}
+
+
+def _awaited(workers: Crew, rounds: int, count: int, at_once: int) -> dict[str, Any]:
+    return {
+        # One at a time takes longer, and tells as much with fewer.
+        name: _timed(
+            workers, "atime", rounds, name, count if at_once > 1 else count // 4, at_once
+        )
+        for name in ASYNC_OPERATIONS
+    }
+
+
+def _timed(
+    workers: Crew, how: str, rounds: int, name: str, *numbers: int
+) -> dict[str, Any]:
+    """Have all do it in turns; return the microseconds, and what they are of ours."""
+    series: Series = {"wall": defaultdict(list), "cpu": defaultdict(list)}
+    able = [
+        member
+        for member in workers.each()
+        if name in (workers.ask(member, "names" if how == "time" else "async_names") or ())
+    ]
+    for member in able:
+        workers.ask(member, how, name, *numbers)  # The first time is another.
+    for round in range(rounds):
+        for member in workers.each(round):
+            spent = workers.ask(member, how, name, *numbers) if member in able else None
+            for kind, figures in (spent or {}).items():
+                series[kind][member.name].append(figures)
+    return {kind: ratios(rounds, MINE) for kind, rounds in series.items()}
+
+
+def _inside(place: Place, log: Path, rounds: int, count: int) -> dict[str, Any]:
+    """Return for each of some operations what of it is ours and what is GLIDE's."""
+    with crew([MINE], place, log, {}) as workers:
+        (member,) = workers.each()
+        for name in INSIDE:
+            member.ask("own_python", name, count)
+        return {name: member.ask("own_python", name, rounds * count) for name in INSIDE}

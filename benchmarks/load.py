@@ -1,0 +1,72 @@
+"""
+A process that asks a site for one page as fast as it answers, over a few connections.
+
+    python -m benchmarks.load PORT CONNECTIONS
+
+reads lines of JSON, {"path", "cookie", "seconds"}, and answers each with how many
+requests that were, and how long they took. A site that closes a connection gets another.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from typing import Any
+
+
+async def visit(port: int, request: bytes, until: float, took: list[float]) -> None:
+    """Be one connection, until it is time."""
+    reader: Any = None
+    writer: Any = None
+    while (began := time.perf_counter()) < until:
+        if writer is None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if not head.startswith(b"http/1.1 200"):
+            raise RuntimeError(head[:60].decode("latin-1"))
+        length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        await reader.readexactly(int(length))
+        took.append(time.perf_counter() - began)
+        if b"connection: close" in head:
+            writer.close()
+            writer = None
+    if writer is not None:
+        writer.close()
+
+
+async def load(
+    port: int, connections: int, path: str, cookie: str, seconds: float
+) -> dict[str, float]:
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost", f"Cookie: sessionid={cookie}"]
+    request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    took: list[float] = []
+    began = time.perf_counter()
+    until = began + seconds
+    await asyncio.gather(
+        *(visit(port, request, until, took) for _ in range(connections))
+    )
+    spent = time.perf_counter() - began
+    cuts = statistics.quantiles(took, n=100)
+    return {
+        "requests": len(took),
+        "seconds": spent,
+        "p50": cuts[49] * 1e3,
+        "p99": cuts[98] * 1e3,
+    }
+
+
+def main(port: str, connections: str) -> None:
+    with asyncio.Runner() as runner:
+        for line in sys.stdin:
+            try:
+                asked = json.loads(line)
+                answer: Any = runner.run(load(int(port), int(connections), **asked))
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,3 @@
+def load(f): return {}
+def text(r): return ""
+def write(r): pass
