@@ -5,8 +5,7 @@ counted between engine and server (see proxies.py), commands by the server, wher
 that a script calls count as well; of a database they are the statements.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
@@ -14,29 +13,8 @@ from .crew import Crew, Member, crew
 from .engines import ENGINES
 from .ground import Ground
 from .proxies import Counting
+from .visits import REQUESTS, Request
 
-LOGIN, FILL = "/login/", "/fill/"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    #: Where the visitor has been before.
-    before: tuple[str, ...]
-    path: str
-    #: Whether the site has SESSION_SAVE_EVERY_REQUEST.
-    renewing: bool = False
-
-
-REQUESTS = {
-    "anonymous": Request((), "/anonymous/"),
-    "read": Request((LOGIN, FILL), "/read/"),
-    "read and renew": Request((LOGIN, FILL), "/read/", renewing=True),
-    "write": Request((LOGIN, FILL), "/write/"),
-    "first write": Request((), "/write/"),
-    "login with a session": Request((FILL,), LOGIN),
-    "fresh login": Request((), LOGIN),
-    "logout": Request((LOGIN, FILL), "/logout/"),
-}
 #: Each is made so often. The first times are not counted, because an engine may have to
 #: connect, or to send a script that the server does not know yet.
 TIMES, WARM = 5, 2
@@ -44,19 +22,21 @@ TIMES, WARM = 5, 2
 OTHERS = ("config|resetstat", "info", "client|setinfo")
 
 
-def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any]:
+def measure(
+    ground: Ground,
+    full: bool,
+    failed: dict[str, str],
+    engines: Iterable[str] = tuple(ENGINES),
+) -> dict[str, Any]:
     counting = [Counting(ground.server.port)]
     if ground.postgres:
         counting.append(Counting(ground.postgres.port))
     place = ground.behind(*(proxy.port for proxy in counting))
-    found: dict[str, Any] = {name: {} for name in REQUESTS}
+    found = {}
     try:
-        for renewing in (False, True):
-            more = {"SESSION_SAVE_EVERY_REQUEST": renewing}
-            with crew(ENGINES, place, ground.log, failed, **more) as workers:
-                for name, request in REQUESTS.items():
-                    if request.renewing is renewing:
-                        found[name] = _of_all(workers, request, ground, counting)
+        with crew(engines, place, ground.log, failed) as workers:
+            for name, request in REQUESTS.items():
+                found[name] = _of_all(workers, request, ground, counting)
     finally:
         for proxy in counting:
             proxy.close()
@@ -86,7 +66,7 @@ def _cost(
         connection.config_resetstat()
         for proxy in counting:
             proxy.reset()
-        statements = workers.ask(member, "request", request.path)
+        statements = workers.ask(member, "request", request.path, request.renewing)
         stats = connection.info("commandstats")
     if statements is None:
         return None

@@ -1,11 +1,11 @@
-"""Start the workers, each a process with one engine, and ask them one after the other."""
+"""Start the workers, each a process with one engine, and ask them in turns."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +36,29 @@ def environment(name: str, place: Place, **more: Any) -> dict[str, str]:
     }
 
 
+def pipes(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
+    """Return the pipe to a process that was started with both, and the one back."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """End a process of ours: by the end of what it reads, or by force."""
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):  # It has ended already.
+            process.stdin.close()
+    else:
+        process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
 class Member:
     """One worker."""
 
@@ -50,18 +73,14 @@ class Member:
             stderr=log,
             text=True,
         )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        self._pipes = pipes(self._process)
 
     def ask(self, what: str, *words: Any) -> Any:
         """Return the worker's answer. Raise Failed if it is an error."""
-        assert self._process.stdin and self._process.stdout
+        to, back = self._pipes
         try:
-            print(json.dumps({"do": what, "with": words}), file=self._process.stdin)
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            print(json.dumps({"do": what, "with": words}), file=to, flush=True)
+            line = back.readline()
         except BrokenPipeError:
             line = ""
         if not line:
@@ -72,14 +91,7 @@ class Member:
         return answer["is"]
 
     def close(self) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        end(self._process)
 
 
 class Crew:

@@ -23,10 +23,11 @@ VALUES: Session = {
 
 SMALL, LARGE = "small", "large"
 LARGE_BYTES = 20_000
-WORDS = (
-    "garden chair table lamp oak linen wool cotton steel glass round square small large "
-    "bright dark red green blue grey folding stacking modern classic outdoor kitchen"
-).split()
+# Words read better as text.
+WORDS = """
+    garden chair table lamp oak linen wool cotton steel glass round square small large
+    bright dark red green blue grey folding stacking modern classic outdoor kitchen
+""".split()  # noqa: SIM905
 
 
 def login(number: int, rng: Random) -> Session:
@@ -40,12 +41,13 @@ def login(number: int, rng: Random) -> Session:
 
 def small(number: int) -> Session:
     rng = Random(number)
+    page = f"/{rng.choice(WORDS)}s/{rng.choice(WORDS)}-{rng.randrange(9999)}/"
     return {
         **login(number, rng),
         "theme": "dark",
         "language": rng.choice(["en", "de", "fr", "es", "pt-br"]),
         "visits": rng.randrange(1000),
-        "last_page": f"/{rng.choice(WORDS)}s/{rng.choice(WORDS)}-{rng.randrange(9999)}/",
+        "last_page": page,
         "recent": [rng.randrange(10_000) for _ in range(3)],
     }
 
@@ -70,7 +72,7 @@ def large(number: int) -> Session:
 
 
 def of_kind(kind: str, count: int) -> list[Session]:
-    """Return sessions of this kind of site, none of which a dictionary was made from."""
+    """Return sessions of this kind of site that no dictionary was made from."""
     corpus, train = _dictionary_tools()
     return [json.loads(text) for text in corpus.samples(kind, count, train.TESTING)]
 

@@ -12,8 +12,6 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "testproject")]
-# As processes, whose memory and CPU can be seen.
-os.environ["VALKEY_BACKEND"] = "embedded"
 
 import valkey  # noqa: E402
 from demo.ports import answers as answers  # noqa: E402
@@ -21,8 +19,9 @@ from demo.ports import answers as answers  # noqa: E402
 from tests import servers  # noqa: E402
 from tests.postgres import Postgres  # noqa: E402
 
-from .crew import Member  # noqa: E402
+from .crew import Member, end, pipes  # noqa: E402
 from .engines import Place  # noqa: E402
+
 
 class Ground:
     """What there is for the engines to stand on."""
@@ -37,7 +36,7 @@ class Ground:
     def place(self) -> Place:
         return self.behind(self.server.port, self.postgres and self.postgres.port)
 
-    def behind(self, valkey: int, postgres: int | None) -> Place:
+    def behind(self, valkey: int, postgres: int | None = None) -> Place:
         """Return the same place, seen through other ports."""
         return Place(valkey, postgres or 0, str(self.folder))
 
@@ -59,6 +58,8 @@ class Ground:
 @contextmanager
 def ground(program: str | None = None, databases: bool = True) -> Iterator[Ground]:
     """Start servers of our own: this program, by default the tests' Valkey."""
+    # As processes, whose memory and CPU can be seen.
+    os.environ["VALKEY_BACKEND"] = "embedded"
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -75,7 +76,7 @@ def ground(program: str | None = None, databases: bool = True) -> Iterator[Groun
 
 @contextmanager
 def delay(target: int, milliseconds: float) -> Iterator[int]:
-    """Put a network before this port, whose round trip takes so long; yield its port."""
+    """Put a network of this round trip before a port; yield the port to use."""
     command = [sys.executable, "-m", "benchmarks.proxies", str(target)]
     relay = subprocess.Popen(
         [*command, str(milliseconds)],
@@ -84,10 +85,8 @@ def delay(target: int, milliseconds: float) -> Iterator[int]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert relay.stdin and relay.stdout
     try:
-        yield int(relay.stdout.readline())
+        _, back = pipes(relay)
+        yield int(back.readline())
     finally:
-        relay.stdin.close()
-        relay.wait()
-        relay.stdout.close()
+        end(relay)

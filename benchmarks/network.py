@@ -21,7 +21,7 @@ def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any
     names = [name for name in STORES if ENGINES[name].in_server]
     with (
         delay(ground.server.port, MILLISECONDS) as port,
-        crew(names, ground.behind(port, None), ground.log, failed) as workers,
+        crew(names, ground.behind(port), ground.log, failed) as workers,
     ):
         return {
             "milliseconds": MILLISECONDS,

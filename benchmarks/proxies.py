@@ -26,8 +26,14 @@ class Counts:
     trips: int = 0
 
 
+Seen = Callable[[bytes], None]
+
+
 class Relay:
-    """Passes on what comes over each connection, through the hooks of a subclass."""
+    """
+    Passes on what comes over each connection. A subclass says what is done with it
+    before, in each direction.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -39,15 +45,26 @@ class Relay:
         with suppress(OSError):  # Closed.
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection((HOST, self.target))
-                for end in (near, far):
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.connected(near, far)
+                threading.Thread(target=self._serve, args=[near], daemon=True).start()
 
-    def connected(self, near: socket.socket, far: socket.socket) -> None:
+    def _serve(self, near: socket.socket) -> None:
+        with near, socket.create_connection((HOST, self.target)) as far:
+            for end in (near, far):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sent, received = self.connected()
+            back = threading.Thread(target=_pump, args=[far, near, received])
+            back.start()
+            _pump(near, far, sent)
+            back.join()
+
+    def connected(self) -> tuple[Seen, Seen]:
+        """Return what sees the data of a new connection: there, and back."""
         raise NotImplementedError
 
     def close(self) -> None:
+        """Take no more connections. Those that there are end with their clients."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # Wakes who waits in accept().
         self._listener.close()
 
 
@@ -64,7 +81,7 @@ class Counting(Relay):
     def reset(self) -> None:
         self.counts = Counts()
 
-    def connected(self, near: socket.socket, far: socket.socket) -> None:
+    def connected(self) -> tuple[Seen, Seen]:
         waiting = threading.Event()
 
         def sent(data: bytes) -> None:
@@ -77,8 +94,7 @@ class Counting(Relay):
             self.counts.received += len(data)
             waiting.clear()
 
-        _pump(near, far, sent)
-        _pump(far, near, received)
+        return sent, received
 
 
 class Delaying(Relay):
@@ -88,26 +104,20 @@ class Delaying(Relay):
         self._seconds = round_trip / 2
         super().__init__(target)
 
-    def connected(self, near: socket.socket, far: socket.socket) -> None:
+    def connected(self) -> tuple[Seen, Seen]:
         def wait(data: bytes) -> None:
             time.sleep(self._seconds)
 
-        _pump(near, far, wait)
-        _pump(far, near, wait)
+        return wait, wait
 
 
-def _pump(
-    source: socket.socket, target: socket.socket, passing: Callable[[bytes], None]
-) -> None:
-    def pump() -> None:
-        with suppress(OSError):  # One of the ends has closed.
-            while data := source.recv(1 << 20):
-                passing(data)
-                target.sendall(data)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-
-    threading.Thread(target=pump, daemon=True).start()
+def _pump(source: socket.socket, target: socket.socket, seen: Seen) -> None:
+    with suppress(OSError):  # One of the ends has closed.
+        while data := source.recv(1 << 20):
+            seen(data)
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 if __name__ == "__main__":

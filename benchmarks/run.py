@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from . import report, targets
+from .report import MEASURES
 from .engines import ENGINES
 
-MEASURES = ("costs", "latency", "network", "serving", "memory", "startup")
 RESULTS = Path(__file__).parent / "results"
 
 

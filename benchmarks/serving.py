@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .crew import ROOT, Failed, Member, environment
+from .crew import ROOT, Failed, Member, end, environment, pipes
 from .engines import ENGINES, MINE
 from .figures import ratios
 from .ground import Ground, answers, servers
@@ -31,18 +31,18 @@ GUNICORN = "gunicorn --workers 1 --bind {host}:{port} --log-level error"
 #: read and write.
 KINDS: dict[str, tuple[str, int, dict[str, str]]] = {
     "gunicorn sync": (
-        f"{GUNICORN} --worker-class sync benchmarks.site:wsgi()",
+        f"{GUNICORN} --worker-class sync benchmarks.app:wsgi()",
         2,
         {"read": "/read/", "write": "/write/"},
     ),
     "gunicorn gthread": (
-        f"{GUNICORN} --worker-class gthread --threads 8 benchmarks.site:wsgi()",
+        f"{GUNICORN} --worker-class gthread --threads 8 benchmarks.app:wsgi()",
         8,
         {"read": "/read/", "write": "/write/"},
     ),
     "uvicorn": (
         "uvicorn --host {host} --port {port} --factory --lifespan off "
-        "--log-level error benchmarks.site:asgi",
+        "--log-level error benchmarks.app:asgi",
         16,
         {"read": "/aread/", "write": "/awrite/"},
     ),
@@ -53,9 +53,12 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any]:
     rounds, seconds = FULL if full else QUICK
-    return {
-        kind: _served(kind, ground, rounds, seconds, failed) for kind in KINDS
-    }
+    found = {}
+    for kind in KINDS:
+        unable: dict[str, str] = {}
+        found[kind] = _served(kind, ground, rounds, seconds, unable)
+        failed |= {f"{name}, {kind}": why for name, why in unable.items()}
+    return found
 
 
 def _served(
@@ -64,28 +67,43 @@ def _served(
     _, _, paths = KINDS[kind]
     series: Any = {what: defaultdict(lambda: defaultdict(list)) for what in paths}
     with ExitStack() as stack:
-        sites = {}
-        for name in ENGINES:
-            if name not in failed:
-                try:
-                    site = serving(kind, name, ground)
-                    sites[name] = stack.enter_context(site)
-                except (Failed, TimeoutError) as error:
-                    failed[name] = str(error)
+        sites = _sites(kind, ground, failed, stack)
         for what, path in paths.items():
-            for site in sites.values():
-                site.load(path, 0.3)
-            for round in range(rounds):
-                names = [*sites]
-                start = round % len(names)
-                for name in names[start:] + names[:start]:
-                    spent = sites[name].load(path, seconds)
+            for round in range(-1, rounds):
+                for name, site in _in_turns(sites, round):
+                    try:
+                        spent = site.load(path, seconds)
+                    except Failed as error:
+                        failed[name] = str(error)
+                        del sites[name]
+                        continue
+                    if round < 0:  # Not yet at its pace.
+                        continue
                     for unit, figure in spent.items():
                         series[what][unit][name].append(figure)
     return {
         what: {unit: ratios(rounds, MINE) for unit, rounds in units.items()}
         for what, units in series.items()
     }
+
+
+def _sites(
+    kind: str, ground: Ground, failed: dict[str, str], stack: ExitStack
+) -> "dict[str, Site]":
+    sites = {}
+    for name in ENGINES:
+        try:
+            sites[name] = stack.enter_context(serving(kind, name, ground))
+        except (Failed, TimeoutError) as error:
+            failed[name] = str(error)
+    return sites
+
+
+def _in_turns(sites: "dict[str, Site]", round: int) -> "list[tuple[str, Site]]":
+    """Return all, in another order in each round."""
+    items = [*sites.items()]
+    start = round % len(items)
+    return items[start:] + items[:start]
 
 
 class Site:
@@ -117,9 +135,9 @@ class Site:
         }
 
     def _send(self, **words: Any) -> dict[str, float]:
-        assert self._sending.stdin and self._sending.stdout
-        print(json.dumps(words), file=self._sending.stdin, flush=True)
-        answer = json.loads(self._sending.stdout.readline())
+        to, back = pipes(self._sending)
+        print(json.dumps(words), file=to, flush=True)
+        answer = json.loads(back.readline())
         if "error" in answer:
             raise Failed(answer["error"])
         found: dict[str, float] = answer
@@ -141,7 +159,7 @@ def serving(kind: str, name: str, ground: Ground) -> Iterator[Site]:
             stdout=log,
             stderr=log,
         )
-        stack.callback(_end, child)
+        stack.callback(end, child)
         servers.wait_until(lambda: child.poll() is not None or answers(HOST, port))
         if child.poll() is not None:
             raise Failed(f"{program} does not serve it.")
@@ -153,7 +171,7 @@ def serving(kind: str, name: str, ground: Ground) -> Iterator[Site]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        stack.callback(_end, sending)
+        stack.callback(end, sending)
         yield Site(child.pid, cookie, sending, _servers(name, ground))
 
 
@@ -176,18 +194,6 @@ def _servers(name: str, ground: Ground) -> list[int]:
     return found
 
 
-def _end(process: "subprocess.Popen[Any]") -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-
-
 def cpu(pids: list[int]) -> float:
     """Return the seconds of CPU that these processes and their children have used."""
     return sum(_cpu(pid) for pid in pids)
@@ -195,7 +201,7 @@ def cpu(pids: list[int]) -> float:
 
 def _cpu(pid: int) -> float:
     try:
-        # Behind the name, which may have spaces: utime is the 12th word, stime the 13th.
+        # Behind the name, which may have spaces: utime the 12th word, stime the 13th.
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:  # It has ended.

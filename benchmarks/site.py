@@ -1,14 +1,11 @@
 """The pages of the site that is measured. Each is the least that shows its cost."""
 
-import os
 from typing import Any
 
 from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User, update_last_login
 from django.contrib.auth.signals import user_logged_in
-from django.core.asgi import get_asgi_application
-from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
@@ -72,13 +69,3 @@ urlpatterns = [
     path(f"{view.__name__}/", view)
     for view in (anonymous, read, aread, write, awrite, fill, login, logout)
 ]
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
-
-
-def wsgi() -> Any:
-    return get_wsgi_application()
-
-
-def asgi() -> Any:
-    return get_asgi_application()

@@ -9,6 +9,7 @@ NAME is an engine's, whose settings are in the environment, or a floor's.
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 import sys
@@ -39,7 +40,8 @@ class Store:
 
         django.setup()
         self.SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
-        self._number = 0
+        self._keys: dict[int, str] = {}
+        self._changes = itertools.count(1000)
         self.renews = hasattr(self.SessionStore, "touch")
 
     def operations(self) -> dict[str, Operation]:
@@ -49,9 +51,9 @@ class Store:
             "save": (self._changed, self._save),
             "load and save": (self.key, self._load_and_save),
             "load and renew": (self.key, self._load_and_renew),
-            "cycle_key": (self.loaded, lambda session: session.cycle_key()),
+            "cycle_key": (self._fresh, lambda session: session.cycle_key()),
             "exists": (self.key, lambda key: self.SessionStore().exists(key)),
-            "delete": (self.loaded, lambda session: session.delete()),
+            "delete": (self._fresh, lambda session: session.delete()),
         }
 
     def async_operations(self) -> dict[str, tuple[Callable[[int], Any], AsyncWork]]:
@@ -66,18 +68,27 @@ class Store:
         return session
 
     def key(self, number: int) -> str:
+        """Return the key of the saved session with this number."""
+        if number not in self._keys:
+            session = self._unsaved(number)
+            session.save()
+            self._keys[number] = str(session.session_key)
+        return self._keys[number]
+
+    def _fresh(self, number: int) -> Any:
+        """Return a session that nobody else has, loaded."""
         session = self._unsaved(number)
         session.save()
-        return str(session.session_key)
+        return self._loaded(session.session_key)
 
-    def loaded(self, number: int) -> Any:
-        session = self.SessionStore(self.key(number))
+    def _loaded(self, key: str) -> Any:
+        session = self.SessionStore(key)
         assert session["theme"] == "dark"
         return session
 
     def _changed(self, number: int) -> Any:
-        session = self.loaded(number)
-        session["visits"] = number + 1000
+        session = self._loaded(self.key(number))
+        session["visits"] = next(self._changes)
         return session
 
     def _load(self, key: str) -> None:
@@ -152,7 +163,6 @@ class Worker:
         floors = ("glide", "socket")
         self.store: Any = Floor(name, port) if name in floors else Store()
         self._runner = asyncio.Runner()
-        self._number = 0
         self._visitor: Any = None
 
     def names(self) -> list[str]:
@@ -162,9 +172,9 @@ class Worker:
         return [*self.store.async_operations()]
 
     def time(self, operation: str, count: int) -> dict[str, float]:
-        """Return the microseconds of one operation, by the clock and of this process."""
+        """Return the microseconds of an operation, by the clock and of CPU."""
         prepare, work = self.store.operations()[operation]
-        arguments = [prepare(self._next()) for _ in range(count)]
+        arguments = [prepare(number) for number in range(count)]
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
         for argument in arguments:
@@ -174,7 +184,7 @@ class Worker:
     def atime(self, operation: str, count: int, at_once: int) -> dict[str, float]:
         """Return the same where so many are awaited at once."""
         prepare, work = self.store.async_operations()[operation]
-        arguments = [prepare(self._next()) for _ in range(count)]
+        arguments = [prepare(number) for number in range(count)]
 
         async def some(mine: list[Any]) -> None:
             for argument in mine:
@@ -194,10 +204,6 @@ class Worker:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6}
 
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
-
     def migrate(self) -> None:
         """Make the tables of the database that the settings name."""
         from django.core.management import call_command
@@ -214,9 +220,13 @@ class Worker:
         for path in paths:
             self.request(path)
 
-    def request(self, path: str) -> int:
-        """Let the visitor ask for a page; return how many statements that took."""
+    def request(self, path: str, renewing: bool = False) -> int:
+        """
+        Let the visitor ask for a page, of a site that may have
+        SESSION_SAVE_EVERY_REQUEST; return how many statements that took.
+        """
         from django.db import connection
+        from django.test import override_settings
 
         statements = 0
 
@@ -225,7 +235,8 @@ class Worker:
             statements += 1
             return execute(*arguments)
 
-        with connection.execute_wrapper(count):
+        site = override_settings(SESSION_SAVE_EVERY_REQUEST=renewing)
+        with site, connection.execute_wrapper(count):
             reply = self._visitor.get(path)
         assert reply.status_code == 200, reply.status_code
         return statements
@@ -252,7 +263,7 @@ class Worker:
         from . import inside
 
         prepare, work = self.store.operations()[operation]
-        return inside.median([prepare(self._next()) for _ in range(count)], work)
+        return inside.median([prepare(number) for number in range(count)], work)
 
 
 def main(name: str, port: str) -> None:
