@@ -183,7 +183,12 @@ FLOORS = {
     "glide": "GLIDE itself",
     "socket": "a bare socket",
 }
+#: Ours with other settings, where that is measured.
+NO_INDEX = "no-index"
+VARIANTS = {NO_INDEX: "django-valkey-sessions, USER_INDEX off"}
 
 
 def label(name: str) -> str:
-    return FLOORS[name] if name in FLOORS else ENGINES[name].label
+    """Return what an engine, a floor or a variant is called."""
+    labels = {key: engine.label for key, engine in ENGINES.items()}
+    return {**labels, **FLOORS, **VARIANTS}[name]

@@ -75,7 +75,7 @@ def _timed(
     workers: Crew, how: str, rounds: int, name: str, *numbers: int
 ) -> dict[str, Any]:
     """Have all do it in turns; return the microseconds, and what they are of ours."""
-    series: Series = {"wall": defaultdict(list), "cpu": defaultdict(list)}
+    series: Series = defaultdict(lambda: defaultdict(list))
     able = [
         member
         for member in workers.each()

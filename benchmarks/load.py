@@ -1,11 +1,11 @@
 """
 A process that asks a site for one page as fast as it answers, over a few connections.
 
-    python -m benchmarks.load PORT CONNECTIONS
+    python -m benchmarks.load
 
-reads lines of JSON, {"path", "cookie", "seconds"}, and answers each with how many
-requests that were, and how long they took. Where a site closes a connection, another
-is made.
+reads lines of JSON, {"port", "connections", "path", "cookie", "seconds"}, and answers
+each with how many requests that were, and how long they took. Where a site closes a
+connection, another is made.
 """
 
 import asyncio
@@ -58,16 +58,15 @@ async def load(
     }
 
 
-def main(port: str, connections: str) -> None:
+def main() -> None:
     with asyncio.Runner() as runner:
         for line in sys.stdin:
             try:
-                asked = json.loads(line)
-                answer: Any = runner.run(load(int(port), int(connections), **asked))
+                answer: Any = runner.run(load(**json.loads(line)))
             except Exception as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -14,7 +14,8 @@ from typing import Any
 
 from . import targets
 from .charts import Bar, bars
-from .engines import ENGINES, FLOORS, MINE, label
+from .data import KINDS
+from .engines import ENGINES, FLOORS, MINE, VARIANTS, label
 from .visits import REQUESTS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -23,7 +24,7 @@ CHARTS = DOCUMENT.parent / "performance"
 Results = dict[str, Any]
 MISSING = "Not measured."
 MEASURES = ("costs", "latency", "network", "serving", "stored", "startup")
-ORDER = [*ENGINES, *FLOORS]
+ORDER = [MINE, *VARIANTS, *list(ENGINES)[1:], *FLOORS]
 
 
 def load(folder: Path) -> Results:
@@ -234,15 +235,14 @@ def _memory(results: Results) -> str:
     columns: dict[str, Any] = {}
     for server, found in _found(results, "stored", "servers").items():
         for kind, sizes in found["sizes"].items():
-            columns[f"{kind}, {server}"] = sizes
-        for kind, sizes in found.get("held out", {}).items():
-            columns[f"{kind} (unknown), {server}"] = sizes
+            unknown = " (unknown)" if kind in KINDS else ""
+            columns[f"{kind}{unknown}, {server}"] = sizes
 
     def cell(name: str, column: str) -> str:
         size = columns[column].get(name)
         return f"{number(size['bytes'])} ({size['ratio']:.2f})" if size else ""
 
-    return _table("bytes a session", ENGINES, cell, columns)
+    return _table("bytes a session", ORDER, cell, columns)
 
 
 def _startup(results: Results) -> str:
@@ -320,6 +320,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "bytes": _bytes,
     "operations": _spent("latency", "blocking", unit="wall"),
     "operations-cpu": _spent("latency", "blocking", unit="cpu"),
+    "operations-waits": _spent("latency", "blocking", unit="waits"),
     "inside": _inside,
     "awaiting": _awaiting,
     "network": _spent("network", "operations", unit="wall"),
@@ -350,7 +351,9 @@ def _chart(
             continue
         summary = found if isinstance(found, dict) else {"median": found}
         value = summary["median"]
-        kind = "mine" if name.startswith(MINE) else "floor" if name in FLOORS else ""
+        kind = "floor" if name in FLOORS else ""
+        if name.startswith(MINE) or name in VARIANTS:
+            kind = "mine"
         rows.append(
             Bar(
                 label(name),

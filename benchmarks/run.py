@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from . import report, targets
-from .report import MEASURES
 from .engines import ENGINES
+from .report import MEASURES
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -7,8 +7,10 @@ One process of the site, one of the server, one that sends: the pages do nothing
 so what differs between the engines is as large here as it can be on a site.
 """
 
+import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,13 +19,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .crew import ROOT, Failed, Member, end, environment, pipes
+from .crew import ROOT, Failed, end, environment, pipes
 from .engines import ENGINES, MINE
 from .figures import ratios
 from .ground import Ground, answers, servers
 
 #: (rounds, seconds of load in each)
-QUICK, FULL = (3, 0.7), (9, 4.0)
+QUICK, FULL = (3, 0.4), (9, 4.0)
 HOST = "127.0.0.1"
 GUNICORN = "gunicorn --workers 1 --bind {host}:{port} --log-level error"
 
@@ -66,8 +68,7 @@ def _served(
 ) -> dict[str, Any]:
     _, _, paths = KINDS[kind]
     series: Any = {what: defaultdict(lambda: defaultdict(list)) for what in paths}
-    with ExitStack() as stack:
-        sites = _sites(kind, ground, failed, stack)
+    with _sites(kind, ground, failed) as sites:
         for what, path in paths.items():
             for round in range(-1, rounds):
                 for name, site in _in_turns(sites, round):
@@ -87,16 +88,33 @@ def _served(
     }
 
 
+@contextmanager
 def _sites(
-    kind: str, ground: Ground, failed: dict[str, str], stack: ExitStack
-) -> "dict[str, Site]":
-    sites = {}
-    for name in ENGINES:
-        try:
-            sites[name] = stack.enter_context(serving(kind, name, ground))
-        except (Failed, TimeoutError) as error:
-            failed[name] = str(error)
-    return sites
+    kind: str, ground: Ground, failed: dict[str, str]
+) -> "Iterator[dict[str, Site]]":
+    """Serve the site with each engine; yield those that answer."""
+    with ExitStack() as stack:
+        sending = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.load"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        stack.callback(end, sending)
+        # All are started before the first is waited for.
+        started = {}
+        for name in ENGINES:
+            started[name] = Site(kind, name, ground, sending)
+            stack.callback(started[name].close)
+        sites = {}
+        for name, site in started.items():
+            try:
+                site.enter()
+                sites[name] = site
+            except (Failed, OSError, TimeoutError) as error:
+                failed[name] = str(error)
+        yield sites
 
 
 def _in_turns(sites: "dict[str, Site]", round: int) -> "list[tuple[str, Site]]":
@@ -107,34 +125,68 @@ def _in_turns(sites: "dict[str, Site]", round: int) -> "list[tuple[str, Site]]":
 
 
 class Site:
-    """One that is served, and a process that sends it requests."""
+    """One that is served, with one of the engines."""
 
     def __init__(
-        self,
-        pid: int,
-        cookie: str,
-        sending: "subprocess.Popen[str]",
-        servers: list[int],
+        self, kind: str, name: str, ground: Ground, sending: "subprocess.Popen[str]"
     ) -> None:
-        self._pid = pid
-        self._cookie = cookie
+        command, self._connections, _ = KINDS[kind]
+        self._port = servers.free_port()
+        program, *words = command.format(host=HOST, port=self._port).split()
+        with ground.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).with_name(program)), *words],
+                cwd=ROOT,
+                env=environment(name, ground.place),
+                stdout=log,
+                stderr=log,
+            )
         self._sending = sending
-        self._servers = servers
+        self._servers = _servers(name, ground)
+        self._cookie = ""
+
+    def enter(self) -> None:
+        """Wait until it answers, and log in. Raise Failed if that can't be done."""
+        servers.wait_until(
+            lambda: self._process.poll() is not None or answers(HOST, self._port), 60
+        )
+        if self._process.poll() is not None:
+            raise Failed("The application server has ended.")
+        for path in ("/login/", "/fill/"):
+            self._cookie = self._visit(path) or self._cookie
+
+    def _visit(self, path: str) -> str:
+        """Get a page; return the session's cookie, if one is set."""
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=60)
+        headers = {"Cookie": f"sessionid={self._cookie}"} if self._cookie else {}
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        connection.close()
+        if response.status != 200:
+            raise Failed(f"{path} is answered with {response.status}.")
+        found = re.search(r"sessionid=(\w+)", response.headers.get("Set-Cookie", ""))
+        return found[1] if found else ""
 
     def load(self, path: str, seconds: float) -> dict[str, float]:
         """Return requests a second, their latencies, and the CPU of one."""
-        application, server = cpu([self._pid]), cpu(self._servers)
-        done = self._send(path=path, cookie=self._cookie, seconds=seconds)
+        mine = [self._process.pid]
+        application, server = cpu(mine), cpu(self._servers)
+        done = self._send(path=path, seconds=seconds)
         count = done["requests"]
         return {
             "rate": count / done["seconds"],
             "p50": done["p50"],
             "p99": done["p99"],
-            "application": (cpu([self._pid]) - application) / count * 1e6,
+            "application": (cpu(mine) - application) / count * 1e6,
             "server": (cpu(self._servers) - server) / count * 1e6,
         }
 
     def _send(self, **words: Any) -> dict[str, float]:
+        words |= {
+            "port": self._port,
+            "connections": self._connections,
+            "cookie": self._cookie,
+        }
         to, back = pipes(self._sending)
         print(json.dumps(words), file=to, flush=True)
         answer = json.loads(back.readline())
@@ -143,44 +195,8 @@ class Site:
         found: dict[str, float] = answer
         return found
 
-
-@contextmanager
-def serving(kind: str, name: str, ground: Ground) -> Iterator[Site]:
-    """Serve the site with this engine, in this way."""
-    command, connections, _ = KINDS[kind]
-    port = servers.free_port()
-    program, *words = command.format(host=HOST, port=port).split()
-    with ExitStack() as stack:
-        log = stack.enter_context(ground.log.open("ab"))
-        child = subprocess.Popen(
-            [str(Path(sys.executable).with_name(program)), *words],
-            cwd=ROOT,
-            env=environment(name, ground.place),
-            stdout=log,
-            stderr=log,
-        )
-        stack.callback(end, child)
-        servers.wait_until(lambda: child.poll() is not None or answers(HOST, port))
-        if child.poll() is not None:
-            raise Failed(f"{program} does not serve it.")
-        cookie = _cookie(name, ground, log)
-        sending = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.load", str(port), str(connections)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        stack.callback(end, sending)
-        yield Site(child.pid, cookie, sending, _servers(name, ground))
-
-
-def _cookie(name: str, ground: Ground, log: Any) -> str:
-    member = Member(name, ground.place, log)
-    try:
-        return str(member.ask("cookie", "/login/", "/fill/"))
-    finally:
-        member.close()
+    def close(self) -> None:
+        end(self._process)
 
 
 def _servers(name: str, ground: Ground) -> list[int]:

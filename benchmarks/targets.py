@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .engines import ENGINES, MINE
+from .engines import ENGINES, MINE, VARIANTS
 
 Results = dict[str, Any]
 #: Django's engine ``cache``, with each of the libraries.
@@ -127,20 +127,21 @@ def _looked_into(latency: Any) -> Iterator[Target]:
 
 def _sizes(memory: Any) -> Iterator[Target]:
     for server, found in (_at(memory, "servers") or {}).items():
-        limits = {"small": (0.70, 0.65), "large": (1.0, None)}
         for kind, sizes in found["sizes"].items():
-            limit, goal = limits[kind]
-            yield _size(f"{kind} session, {server}", limit, sizes, goal)
-        for kind, sizes in found.get("held out", {}).items():
-            text = f"session of {kind}, unknown to the dictionary, {server}"
-            yield _size(text, 0.70, sizes, 0.65)
+            limit, goal = (1.0, None) if kind == "large" else (0.70, 0.65)
+            for name in (MINE, *VARIANTS):
+                text = f"memory, {kind} session, {server}, of the smallest rival"
+                if name != MINE:
+                    text += " (USER_INDEX off)"
+                yield Target(text, limit, _size(sizes, name), goal=goal)
 
 
-def _size(what: str, limit: float, sizes: Any, goal: float | None) -> Target:
-    others = [size["bytes"] for name, size in sizes.items() if name != MINE]
-    mine = _at(sizes, MINE, "bytes")
-    value = mine / min(others) if mine and others else None
-    return Target(f"memory, {what}, of the smallest", limit, value, goal=goal)
+def _size(sizes: Any, name: str) -> float | None:
+    """Return which part of the smallest rival's bytes this one of ours takes."""
+    mine = _at(sizes, name, "bytes")
+    rivals = {*ENGINES} - {MINE}
+    others = [size["bytes"] for key, size in sizes.items() if key in rivals]
+    return mine / min(others) if mine and others else None
 
 
 def _theirs(operations: Any, name: str, engines: Iterable[str]) -> list[float]:

@@ -12,6 +12,7 @@ import gc
 import itertools
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -172,14 +173,17 @@ class Worker:
         return [*self.store.async_operations()]
 
     def time(self, operation: str, count: int) -> dict[str, float]:
-        """Return the microseconds of an operation, by the clock and of CPU."""
+        """
+        Return the microseconds of an operation, by the clock and of CPU, and how often
+        a thread of this process waited in it.
+        """
         prepare, work = self.store.operations()[operation]
         arguments = [prepare(number) for number in range(count)]
         gc.collect()
-        wall, cpu = time.perf_counter(), time.process_time()
+        before = _now()
         for argument in arguments:
             work(argument)
-        return self._spent(wall, cpu, count)
+        return _spent(before, count)
 
     def atime(self, operation: str, count: int, at_once: int) -> dict[str, float]:
         """Return the same where so many are awaited at once."""
@@ -192,17 +196,13 @@ class Worker:
 
         async def all_of_them() -> dict[str, float]:
             await some(arguments[:1])  # Connects, if nobody has yet.
-            wall, cpu = time.perf_counter(), time.process_time()
+            before = _now()
             parts = [arguments[start::at_once] for start in range(at_once)]
             await asyncio.gather(*map(some, parts))
-            return self._spent(wall, cpu, count)
+            return _spent(before, count)
 
         gc.collect()
         return self._runner.run(all_of_them())
-
-    def _spent(self, wall: float, cpu: float, count: int) -> dict[str, float]:
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        return {"wall": wall / count * 1e6, "cpu": cpu / count * 1e6}
 
     def migrate(self) -> None:
         """Make the tables of the database that the settings name."""
@@ -241,11 +241,6 @@ class Worker:
         assert reply.status_code == 200, reply.status_code
         return statements
 
-    def cookie(self, *paths: str) -> str:
-        """Return the cookie of a visitor who has been to these pages."""
-        self.visit(*paths)
-        return str(self._visitor.cookies["sessionid"].value)
-
     # Many sessions
 
     def fill(self, kind: str, count: int) -> int:
@@ -264,6 +259,22 @@ class Worker:
 
         prepare, work = self.store.operations()[operation]
         return inside.median([prepare(number) for number in range(count)], work)
+
+
+def _now() -> tuple[float, float, int]:
+    """Return clock, CPU, and how often one of the threads had to wait for something."""
+    waits = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+    return time.perf_counter(), time.process_time(), waits
+
+
+def _spent(before: tuple[float, float, int], count: int) -> dict[str, float]:
+    """Return what has been spent since then for each of so many: see Worker.time()."""
+    wall, cpu, waits = (now - then for now, then in zip(_now(), before, strict=True))
+    return {
+        "wall": wall / count * 1e6,
+        "cpu": cpu / count * 1e6,
+        "waits": waits / count,
+    }
 
 
 def main(name: str, port: str) -> None:
