@@ -96,8 +96,13 @@ def shown(summary: Any) -> str:
         return ""
     median = summary["median"]
     spread = (summary["high"] - summary["low"]) / 2 / median if median else 0
-    ratio = f" ({summary['ratio']:.2f})" if "ratio" in summary else ""
-    return f"{number(median)}{ratio} ±{spread:.0%}"
+    return f"{times(median, summary)} ±{spread:.0%}"
+
+
+def times(value: float, found: Any) -> str:
+    """Return a figure, and how many times ours it is where ours was measured."""
+    ratio = f" ({found['ratio']:.2f})" if "ratio" in found else ""
+    return f"{number(value)}{ratio}"
 
 
 def number(value: float) -> str:
@@ -149,7 +154,7 @@ def _summary(results: Results) -> str:
     def rate(kind: str, what: str) -> Callable[[str], str]:
         def cell(name: str) -> str:
             found = served.get(kind, {}).get(what, {}).get("rate", {}).get(name)
-            return f"{number(found['median'])} ({found['ratio']:.2f})" if found else ""
+            return times(found["median"], found) if found else ""
 
         return cell
 
@@ -240,7 +245,7 @@ def _memory(results: Results) -> str:
 
     def cell(name: str, column: str) -> str:
         size = columns[column].get(name)
-        return f"{number(size['bytes'])} ({size['ratio']:.2f})" if size else ""
+        return times(size["bytes"], size) if size else ""
 
     return _table("bytes a session", ORDER, cell, columns)
 

@@ -68,7 +68,8 @@ def _server(
             about = connection.info("server")
     for sizes in found.values():
         for size in sizes.values():
-            size["ratio"] = size["bytes"] / sizes[MINE]["bytes"]
+            if MINE in sizes:
+                size["ratio"] = size["bytes"] / sizes[MINE]["bytes"]
     return {
         "allocator": allocator,
         "version": about.get("valkey_version", about["redis_version"]),
