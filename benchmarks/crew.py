@@ -108,7 +108,9 @@ class Crew:
         yield from members[start:] + members[:start]
 
     def ask(self, member: Member, what: str, *words: Any) -> Any:
-        """Return the answer; None if this one fails."""
+        """Return the answer; None if this one fails, or has failed before."""
+        if member.name not in self.members:
+            return None
         try:
             return member.ask(what, *words)
         except Failed as error:

@@ -27,16 +27,10 @@ def ratios(rounds: Rounds, base: str) -> dict[str, dict[str, float]]:
     within each round, because two figures of one round had the same machine.
     """
     found: dict[str, Any] = {name: summary(values) for name, values in rounds.items()}
-    if base in rounds:
-        for name, values in rounds.items():
-            pairs = zip(values, rounds[base], strict=False)
-            found[name]["ratio"] = statistics.median(a / b for a, b in pairs if b)
+    for name, values in rounds.items():
+        # Who failed has done fewer rounds than the base, or the base than the others.
+        pairs = zip(values, rounds.get(base, ()), strict=False)
+        quotients = [a / b for a, b in pairs if b]
+        if quotients:
+            found[name]["ratio"] = statistics.median(quotients)
     return found
-
-
-def ratio(rounds: Rounds, one: str, other: str) -> float | None:
-    """Return how many times the other's figure the one's is; None without both."""
-    if one not in rounds or other not in rounds:
-        return None
-    pairs = zip(rounds[one], rounds[other], strict=False)
-    return statistics.median(a / b for a, b in pairs if b)

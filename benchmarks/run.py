@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,21 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(words: list[str]) -> int:
     options = _options(words)
-    if not options.report:
-        for name in options.measures or MEASURES:
+    broken = []
+    for name in [] if options.report else options.measures or MEASURES:
+        try:
             _run(name, options.full, options.results)
+        except Exception:  # The others can be measured all the same.
+            traceback.print_exc()
+            broken.append(name)
     results = report.load(options.results)
     print(report.text(results))
     print(targets.text(results))
     if options.write:
         report.write(results)
-    return 0
+    if broken:
+        print(f"Not measured: {', '.join(broken)}.")
+    return 1 if broken else 0
 
 
 def _options(words: list[str]) -> argparse.Namespace:
