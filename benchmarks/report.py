@@ -38,9 +38,14 @@ def load(folder: Path) -> Results:
 
 
 def text(results: Results) -> str:
-    """Return all tables, for a terminal."""
-    parts = [f"{name}\n\n{make(results)}" for name, make in TABLES.items()]
-    return "\n\n".join(part for part in parts if MISSING not in part)
+    """Return what was measured and whether that was wanted, for a terminal."""
+    parts = [
+        f"{name}\n\n{make(results)}"
+        for name, make in TABLES.items()
+        if name != "targets"
+    ]
+    parts = [part for part in parts if MISSING not in part]
+    return "\n\n".join([*parts, targets.text(results)])
 
 
 def write(results: Results, document: Path = DOCUMENT, charts: Path = CHARTS) -> None:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import report, targets
+from . import report
 from .engines import ENGINES
 from .report import MEASURES
 
@@ -36,7 +36,6 @@ def main(words: list[str]) -> int:
             broken.append(name)
     results = report.load(options.results)
     print(report.text(results))
-    print(targets.text(results))
     if options.write:
         report.write(results)
     if broken:

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks import costs, data, figures, report, targets
+from benchmarks import costs, data, figures, report, run, targets
 from benchmarks.charts import Bar, bars
 from benchmarks.engines import MINE
 from benchmarks.ground import Ground
@@ -233,6 +233,15 @@ def test_results_become_documents(results, tmp_path):
     assert drawings == {*report.DRAWINGS}
     for path in (tmp_path / "charts").glob("*.svg"):
         assert parsed(path.read_text()).tag == f"{SVG}svg"
+
+
+def test_what_there_is_can_be_looked_at_again(results, tmp_path, capsys):
+    (tmp_path / "costs.json").write_text(json.dumps(results["costs"]))
+    assert run.main(["--report", "--results", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "| cache, Django's RedisCache | 3 | 3 |" in shown
+    assert "round trips, read and renew" in shown
+    assert "stored" not in shown
 
 
 SVG = "{http://www.w3.org/2000/svg}"
