@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "testproject")]
 
 import valkey  # noqa: E402
+from demo.children import Child as Child  # noqa: E402
 from demo.ports import answers as answers  # noqa: E402
 
 from tests import servers  # noqa: E402

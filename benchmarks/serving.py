@@ -21,7 +21,7 @@ from typing import Any
 from .crew import ROOT, Failed, end, environment, pipes
 from .engines import ENGINES, MINE
 from .figures import ratios
-from .ground import Ground, answers, servers
+from .ground import Child, Ground, answers, servers
 
 #: (rounds, seconds of load in each)
 QUICK, FULL = (3, 0.4), (9, 4.0)
@@ -117,7 +117,7 @@ def _sites(
 def _in_turns(sites: "dict[str, Site]", round: int) -> "list[tuple[str, Site]]":
     """Return all, in another order in each round."""
     items = [*sites.items()]
-    start = round % len(items)
+    start = round % max(1, len(items))
     return items[start:] + items[:start]
 
 
@@ -131,7 +131,7 @@ class Site:
         self._port = servers.free_port()
         program, *words = command.format(host=HOST, port=self._port).split()
         with ground.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = Child(
                 [str(Path(sys.executable).with_name(program)), *words],
                 cwd=ROOT,
                 env=environment(name, ground.place),
@@ -145,9 +145,9 @@ class Site:
     def enter(self) -> None:
         """Wait until it answers, and log in. Raise Failed if that can't be done."""
         servers.wait_until(
-            lambda: self._process.poll() is not None or answers(HOST, self._port), 60
+            lambda: self._process.ended() or answers(HOST, self._port), 60
         )
-        if self._process.poll() is not None:
+        if self._process.ended():
             raise Failed("The application server has ended.")
         for path in ("/login/", "/fill/"):
             self._cookie = self._visit(path) or self._cookie
@@ -193,7 +193,7 @@ class Site:
         return found
 
     def close(self) -> None:
-        end(self._process)
+        self._process.stop()
 
 
 def _servers(name: str, ground: Ground) -> list[int]:
