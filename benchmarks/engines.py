@@ -89,7 +89,8 @@ def _databases(place: Place) -> dict[str, Settings]:
             "PORT": place.postgres,
             "NAME": "postgres",
             "USER": "postgres",
-            "CONN_MAX_AGE": None,
+            # Connections that stay would be used up under ASGI, where threads change.
+            "OPTIONS": {"pool": True},
         },
     }
 

@@ -3,9 +3,9 @@ A process that asks a site for one page as fast as it answers, over a few connec
 
     python -m benchmarks.load
 
-reads lines of JSON, {"port", "connections", "path", "cookie", "seconds"}, and answers
-each with how many requests that were, and how long they took. Where a site closes a
-connection, another is made.
+reads lines of JSON, {"port", "path", "cookies", "seconds"}, and answers each with
+how many requests that were, and how long they took. For each cookie there is a visitor
+with a connection; where the site closes that, another is made.
 """
 
 import asyncio
@@ -38,16 +38,14 @@ async def visit(port: int, request: bytes, until: float, took: list[float]) -> N
 
 
 async def load(
-    port: int, connections: int, path: str, cookie: str, seconds: float
+    port: int, path: str, cookies: list[str], seconds: float
 ) -> dict[str, float]:
-    lines = [f"GET {path} HTTP/1.1", "Host: localhost", f"Cookie: sessionid={cookie}"]
-    request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: sessionid="
+    requests = [f"{head}{cookie}\r\n\r\n".encode() for cookie in cookies]
     took: list[float] = []
     began = time.perf_counter()
     until = began + seconds
-    await asyncio.gather(
-        *(visit(port, request, until, took) for _ in range(connections))
-    )
+    await asyncio.gather(*(visit(port, request, until, took) for request in requests))
     spent = time.perf_counter() - began
     took.sort()
     return {

@@ -196,7 +196,7 @@ def _spent(*path: str, unit: str) -> Callable[[Results], str]:
         found = _found(results, *path)
 
         def cell(name: str, operation: str) -> str:
-            return shown(found[operation][unit].get(name))
+            return shown(found[operation].get(unit, {}).get(name))
 
         return _table("", ORDER, cell, found)
 

@@ -4,19 +4,22 @@ becomes of figures. What is timed is no test.
 """
 
 import json
+import os
 import re
 import socket
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks import costs, data, figures, report, run, targets
+from benchmarks import costs, data, figures, report, run, serving, targets
 from benchmarks.charts import Bar, bars
 from benchmarks.engines import MINE
 from benchmarks.ground import Ground
 from benchmarks.proxies import Counting, Delaying
 from benchmarks.visits import REQUESTS
+from django_valkey_sessions import codec
 
 from . import servers
 
@@ -285,6 +288,16 @@ def test_ours_is_compared_with_each_of_theirs(results):
     assert found["memory, small session, Valkey, of the smallest rival"] == 0.5
 
 
+def test_the_cpu_of_a_process_is_that_of_its_threads_and_children():
+    before, mine = serving.cpu([os.getpid()]), time.process_time()
+    thread = threading.Thread(target=sum, args=[range(3_000_000)])
+    thread.start()
+    thread.join()
+    spent = time.process_time() - mine
+    assert serving.cpu([os.getpid()]) - before >= spent > 0
+    assert serving.cpu([2**22 + 1]) == 0  # Nobody has this number.
+
+
 def test_the_sessions_that_are_measured_are_as_large_as_they_are_called():
     small, large = (data.sessions(kind, 20) for kind in (data.SMALL, data.LARGE))
     for session in small:
@@ -293,3 +306,12 @@ def test_the_sessions_that_are_measured_are_as_large_as_they_are_called():
         assert 20_000 <= len(json.dumps(session, separators=(",", ":"))) < 21_000
     users = {session["_auth_user_id"] for session in small}
     assert len(users) == 20
+
+
+def test_a_dictionary_without_a_kind_of_site_can_be_used(settings, tmp_path):
+    payloads = [json.dumps(session).encode() for session in data.of_kind("cart", 50)]
+    known = sum(codec.body_sizes(payloads))
+    path = tmp_path / "without.zdict"
+    path.write_bytes(data.dictionary_without("cart"))
+    settings.VALKEY_SESSIONS = {"DICTIONARY": str(path)}
+    assert known < sum(codec.body_sizes(payloads))
