@@ -1,0 +1,445 @@
+"""
+What becomes of the figures: tables and charts, in the terminal and in
+docs/performance.md. There each table stands between two marks, which are comments:
+
+    <!-- table NAME -->
+    <!-- end -->
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import targets
+from .charts import Bar, bars
+from .data import KINDS
+from .engines import ENGINES, FLOORS, MINE, VARIANTS, label
+from .visits import REQUESTS
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+CHARTS = DOCUMENT.parent / "performance"
+
+Results = dict[str, Any]
+MISSING = "Not measured."
+MEASURES = ("costs", "latency", "network", "serving", "stored", "startup")
+ORDER = [MINE, *VARIANTS, *list(ENGINES)[1:], *FLOORS]
+
+
+def load(folder: Path) -> Results:
+    """Return what each measure has found, by its name."""
+    files = {name: folder / f"{name}.json" for name in MEASURES}
+    return {
+        name: json.loads(file.read_text())
+        for name, file in files.items()
+        if file.exists()
+    }
+
+
+def text(results: Results) -> str:
+    """Return what was measured and whether that was wanted, for a terminal."""
+    parts = [
+        f"{name}\n\n{make(results)}"
+        for name, make in TABLES.items()
+        if name != "targets"
+    ]
+    parts = [part for part in parts if MISSING not in part]
+    return "\n\n".join([*parts, targets.text(results)])
+
+
+def write(results: Results, document: Path = DOCUMENT, charts: Path = CHARTS) -> None:
+    """Bring tables and charts into the documentation."""
+    document.write_text(filled(document.read_text(), results))
+    charts.mkdir(exist_ok=True)
+    for name, make in DRAWINGS.items():
+        drawing = make(results)
+        if drawing is not None:
+            (charts / f"{name}.svg").write_text(drawing)
+
+
+def filled(document: str, results: Results) -> str:
+    """Return the document with these results in its tables."""
+
+    def table(mark: re.Match[str]) -> str:
+        return f"{mark[1]}\n\n{TABLES[mark[2]](results)}\n\n<!-- end -->"
+
+    pattern = r"(<!-- table (\S+) -->).*?<!-- end -->"
+    return re.sub(pattern, table, document, flags=re.DOTALL)
+
+
+# Tables
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _table(
+    first: str, names: Iterable[str], cell: Callable[[str, str], str], columns: Any
+) -> str:
+    """Return a table with an engine in each row. One without figures is left out."""
+    rows = []
+    for name in names:
+        cells = [cell(name, column) for column in columns]
+        if any(cells):
+            rows.append([label(name), *cells])
+    return markdown([first, *columns], rows) if rows else MISSING
+
+
+def _found(results: Results, *path: str) -> Any:
+    found: Any = results.get(path[0], {}).get("found", {})
+    for name in path[1:]:
+        found = found.get(name, {})
+    return found
+
+
+def shown(summary: Any) -> str:
+    """Return a median, how many times ours it is, and half of its middle half."""
+    if not summary:
+        return ""
+    median = summary["median"]
+    spread = (summary["high"] - summary["low"]) / 2 / median if median else 0
+    return f"{times(median, summary)} ±{spread:.0%}"
+
+
+def times(value: float, found: Any) -> str:
+    """Return a figure, and how many times ours it is where ours was measured."""
+    ratio = f" ({found['ratio']:.2f})" if "ratio" in found else ""
+    return f"{number(value)}{ratio}"
+
+
+def number(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _trips(results: Results) -> str:
+    costs = _found(results, "costs")
+
+    def cell(name: str, request: str) -> str:
+        cost = costs.get(request, {}).get(name)
+        if not cost:
+            return ""
+        # What goes to a file is no round trip.
+        if name.endswith("sqlite"):
+            return f"{cost['commands']:g} commands"
+        return f"{cost['trips']:g}"
+
+    return _table("round trips", ENGINES, cell, REQUESTS)
+
+
+def _bytes(results: Results) -> str:
+    costs = _found(results, "costs")
+
+    def cell(name: str, request: str) -> str:
+        cost = costs.get(request, {}).get(name)
+        if not cost or name.endswith("sqlite"):
+            return ""
+        return f"{cost['sent']:.0f} / {cost['received']:.0f}"
+
+    return _table("bytes sent / received", ENGINES, cell, REQUESTS)
+
+
+def _summary(results: Results) -> str:
+    """Return the table for those who decide in five minutes."""
+    costs, served = _found(results, "costs"), _found(results, "serving")
+    memory = _memory_of(results, "small")
+
+    def trips(request: str) -> Callable[[str], str]:
+        def cell(name: str) -> str:
+            cost = costs.get(request, {}).get(name, {})
+            kind = "commands" if name.endswith("sqlite") else "trips"
+            return f"{cost[kind]:g}" if cost else ""
+
+        return cell
+
+    def rate(kind: str, what: str) -> Callable[[str], str]:
+        def cell(name: str) -> str:
+            found = served.get(kind, {}).get(what, {}).get("rate", {}).get(name)
+            return times(found["median"], found) if found else ""
+
+        return cell
+
+    columns: dict[str, Callable[[str], str]] = {
+        "read": trips("read"),
+        "read and renew": trips("read and renew"),
+        "write": trips("write"),
+        "login": trips("login with a session"),
+        "reads/s, gthread": rate("gunicorn gthread", "read"),
+        "writes/s, gthread": rate("gunicorn gthread", "write"),
+        "reads/s, uvicorn": rate("uvicorn", "read"),
+        "writes/s, uvicorn": rate("uvicorn", "write"),
+        "bytes a session": lambda name: number(memory[name]) if name in memory else "",
+    }
+    return _table(
+        "", ENGINES, lambda name, column: columns[column](name), columns.keys()
+    )
+
+
+def _memory_of(results: Results, kind: str) -> dict[str, float]:
+    """Return the bytes of a session, with jemalloc if that was measured."""
+    servers = sorted(
+        _found(results, "stored", "servers").values(),
+        key=lambda found: "jemalloc" not in found["allocator"],
+    )
+    sizes = servers[0]["sizes"].get(kind, {}) if servers else {}
+    return {name: size["bytes"] for name, size in sizes.items()}
+
+
+def _spent(*path: str, unit: str) -> Callable[[Results], str]:
+    """Return the table of a measure that has operations, in this unit of theirs."""
+
+    def table(results: Results) -> str:
+        found = _found(results, *path)
+
+        def cell(name: str, operation: str) -> str:
+            return shown(found[operation].get(unit, {}).get(name))
+
+        return _table("", ORDER, cell, found)
+
+    return table
+
+
+def _awaiting(results: Results) -> str:
+    found = _found(results, "latency", "awaiting")
+    columns = {
+        f"{operation}, {at_once} at once": operations[operation]["wall"]
+        for operation in ("aload", "asave")
+        for at_once, operations in found.items()
+    }
+    return _table(
+        "microseconds each",
+        ORDER,
+        lambda name, column: shown(columns[column].get(name)),
+        columns,
+    )
+
+
+def _served(kind: str) -> Callable[[Results], str]:
+    units = {
+        "requests/s": "rate",
+        "p50, ms": "p50",
+        "p99, ms": "p99",
+        "CPU, µs": "application",
+        "server's CPU, µs": "server",
+    }
+
+    def table(results: Results) -> str:
+        found = _found(results, "serving", kind)
+        columns = {
+            f"{what}: {title}": summaries.get(unit, {})
+            for what, summaries in found.items()
+            for title, unit in units.items()
+        }
+        return _table(
+            "", ENGINES, lambda name, column: shown(columns[column].get(name)), columns
+        )
+
+    return table
+
+
+def _memory(results: Results) -> str:
+    columns: dict[str, Any] = {}
+    for server, found in _found(results, "stored", "servers").items():
+        for kind, sizes in found["sizes"].items():
+            unknown = " (unknown)" if kind in KINDS else ""
+            columns[f"{kind}{unknown}, {server}"] = sizes
+
+    def cell(name: str, column: str) -> str:
+        size = columns[column].get(name)
+        return times(size["bytes"], size) if size else ""
+
+    return _table("bytes a session", ORDER, cell, columns)
+
+
+def _startup(results: Results) -> str:
+    found = _found(results, "startup")
+    columns = {
+        f"{step}, {unit.replace('mb', 'MB')}": figures
+        for step, units in found.items()
+        for unit, figures in units.items()
+    }
+    return _table(
+        "", ENGINES, lambda name, column: shown(columns[column].get(name)), columns
+    )
+
+
+def _inside(results: Results) -> str:
+    found = _found(results, "latency", "inside")
+    if not found:
+        return MISSING
+    return markdown(
+        ["microseconds", "whole", "in GLIDE", "own Python"],
+        [
+            [name, *(number(spent[part]) for part in ("whole", "glide", "own"))]
+            for name, spent in found.items()
+        ],
+    )
+
+
+def _targets(results: Results) -> str:
+    return markdown(["target", "limit", "seen", ""], targets.rows(results))
+
+
+def _conditions(results: Results) -> str:
+    if not results:
+        return MISSING
+    return markdown(
+        ["measure", "date", "on", "load before", "Python", "server", "run", "seconds"],
+        [
+            [
+                name,
+                about["date"],
+                f"{about['cores']} cores, {about['cpu']}, {about['system']}",
+                f"{about['load']:g}",
+                about["python"],
+                about["server"],
+                "full" if about["full"] else "quick",
+                str(about["seconds"]),
+            ]
+            for name, about in ((name, r["about"]) for name, r in results.items())
+        ],
+    )
+
+
+def _who(results: Results) -> str:
+    """Return which versions were compared, and what of it does not run."""
+    versions: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    for result in results.values():
+        versions |= result["about"]["versions"]
+        failed |= result["failed"]
+    rows = []
+    for name, engine in ENGINES.items():
+        used = ", ".join(f"{p} {versions[p]}" for p in engine.packages if p in versions)
+        errors = [
+            f"{what.partition(', ')[2] or 'it'} does not run: `{why}`"
+            for what, why in failed.items()
+            if what.partition(", ")[0] == name
+        ]
+        rows.append([engine.label, used, "; ".join(errors)])
+    return markdown(["engine", "versions", ""], rows) if results else MISSING
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "summary": _summary,
+    "trips": _trips,
+    "bytes": _bytes,
+    "operations": _spent("latency", "blocking", unit="wall"),
+    "operations-cpu": _spent("latency", "blocking", unit="cpu"),
+    "operations-waits": _spent("latency", "blocking", unit="waits"),
+    "inside": _inside,
+    "awaiting": _awaiting,
+    "network": _spent("network", "operations", unit="wall"),
+    "gunicorn-sync": _served("gunicorn sync"),
+    "gunicorn-gthread": _served("gunicorn gthread"),
+    "uvicorn": _served("uvicorn"),
+    "memory": _memory,
+    "startup": _startup,
+    "who": _who,
+    "conditions": _conditions,
+    "targets": _targets,
+}
+
+
+# Charts
+
+
+def _chart(
+    title: str,
+    note: str,
+    figures: dict[str, Any],
+    shown: Callable[[float], str] = number,
+) -> str | None:
+    rows = []
+    for name in ORDER:
+        found = figures.get(name)
+        if found is None:
+            continue
+        summary = found if isinstance(found, dict) else {"median": found}
+        value = summary["median"]
+        kind = "floor" if name in FLOORS else ""
+        if name.startswith(MINE) or name in VARIANTS:
+            kind = "mine"
+        rows.append(
+            Bar(
+                label(name),
+                value,
+                shown(value),
+                kind,
+                summary.get("low"),
+                summary.get("high"),
+            )
+        )
+    return bars(title, note, rows) if rows else None
+
+
+def _trips_chart(request: str) -> Callable[[Results], str | None]:
+    def chart(results: Results) -> str | None:
+        costs = _found(results, "costs", request)
+        figures = {
+            name: cost["trips"]
+            for name, cost in costs.items()
+            if not name.endswith("sqlite") and name != "ours-stock"
+        }
+        return _chart(
+            f"Round trips of a request: {request}",
+            "counted between engine and server; less is better",
+            figures,
+            lambda value: f"{value:g}",
+        )
+
+    return chart
+
+
+def _rate_chart(kind: str, what: str) -> Callable[[Results], str | None]:
+    def chart(results: Results) -> str | None:
+        return _chart(
+            f"{kind}, a page that {what}s its session",
+            "requests a second; more is better; line: the middle half of the rounds",
+            _found(results, "serving", kind, what, "rate"),
+        )
+
+    return chart
+
+
+def _wall_chart(title: str, *path: str) -> Callable[[Results], str | None]:
+    def chart(results: Results) -> str | None:
+        return _chart(
+            title,
+            "microseconds; less is better; line: the middle half of the rounds",
+            _found(results, *path, "wall"),
+        )
+
+    return chart
+
+
+def _memory_chart(results: Results) -> str | None:
+    return _chart(
+        "Memory of the server for a small session",
+        "bytes; less is better",
+        _memory_of(results, "small"),
+    )
+
+
+DRAWINGS: dict[str, Callable[[Results], str | None]] = {
+    "trips-renew": _trips_chart("read and renew"),
+    "trips-write": _trips_chart("write"),
+    "trips-login": _trips_chart("login with a session"),
+    "memory": _memory_chart,
+    "load": _wall_chart("Loading a session", "latency", "blocking", "load"),
+    "save": _wall_chart("Saving a session", "latency", "blocking", "save"),
+    "network-write": _wall_chart(
+        "Loading and saving, 1 ms away", "network", "operations", "load and save"
+    ),
+    "aload-50": _wall_chart(
+        "Loading, 50 awaited at once", "latency", "awaiting", "50", "aload"
+    ),
+    "gthread-read": _rate_chart("gunicorn gthread", "read"),
+    "gthread-write": _rate_chart("gunicorn gthread", "write"),
+    "uvicorn-read": _rate_chart("uvicorn", "read"),
+    "uvicorn-write": _rate_chart("uvicorn", "write"),
+}

@@ -1,0 +1,222 @@
+"""
+Whole requests under load: a site behind gunicorn, with processes and with threads, and
+behind uvicorn. Each serves one page that reads its session, and one that changes it.
+Requests a second, and the CPU that one takes: of the application and of the server.
+
+One process of the site, one of the server, one that sends: the pages do nothing else,
+so what differs between the engines is as large here as it can be on a site.
+"""
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .crew import ROOT, Failed, end, environment, pipes
+from .engines import ENGINES, MINE
+from .figures import ratios
+from .ground import Child, Ground, answers, servers
+
+#: (rounds, seconds of load in each)
+QUICK, FULL = (3, 0.4), (9, 4.0)
+HOST = "127.0.0.1"
+GUNICORN = "gunicorn --workers 1 --bind {host}:{port} --log-level error"
+
+#: How sites are served: the command, how many connections at once, and the pages that
+#: read and write.
+KINDS: dict[str, tuple[str, int, dict[str, str]]] = {
+    "gunicorn sync": (
+        f"{GUNICORN} --worker-class sync benchmarks.app:wsgi()",
+        2,
+        {"read": "/read/", "write": "/write/"},
+    ),
+    "gunicorn gthread": (
+        f"{GUNICORN} --worker-class gthread --threads 8 benchmarks.app:wsgi()",
+        8,
+        {"read": "/read/", "write": "/write/"},
+    ),
+    "uvicorn": (
+        "uvicorn --host {host} --port {port} --factory --lifespan off "
+        "--log-level error benchmarks.app:asgi",
+        16,
+        {"read": "/aread/", "write": "/awrite/"},
+    ),
+}
+
+
+def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any]:
+    rounds, seconds = FULL if full else QUICK
+    found = {}
+    for kind in KINDS:
+        unable: dict[str, str] = {}
+        found[kind] = _served(kind, ground, rounds, seconds, unable)
+        failed |= {f"{name}, {kind}": why for name, why in unable.items()}
+    return found
+
+
+def _served(
+    kind: str, ground: Ground, rounds: int, seconds: float, failed: dict[str, str]
+) -> dict[str, Any]:
+    _, _, paths = KINDS[kind]
+    series: Any = {what: defaultdict(lambda: defaultdict(list)) for what in paths}
+    with _sites(kind, ground, failed) as sites:
+        for what, path in paths.items():
+            for round in range(-1, rounds):
+                for name, site in _in_turns(sites, round):
+                    try:
+                        spent = site.load(path, seconds)
+                    except Failed as error:
+                        failed[name] = str(error)
+                        del sites[name]
+                        continue
+                    if round < 0:  # Not yet at its pace.
+                        continue
+                    for unit, figure in spent.items():
+                        series[what][unit][name].append(figure)
+    return {
+        what: {unit: ratios(rounds, MINE) for unit, rounds in units.items()}
+        for what, units in series.items()
+    }
+
+
+@contextmanager
+def _sites(
+    kind: str, ground: Ground, failed: dict[str, str]
+) -> "Iterator[dict[str, Site]]":
+    """Serve the site with each engine; yield those that answer."""
+    with ExitStack() as stack:
+        sending = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.load"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        stack.callback(end, sending)
+        # All are started before the first is waited for.
+        started = {}
+        for name in ENGINES:
+            started[name] = Site(kind, name, ground, sending)
+            stack.callback(started[name].close)
+        sites = {}
+        for name, site in started.items():
+            try:
+                site.enter()
+                sites[name] = site
+            except (Failed, OSError, TimeoutError) as error:
+                failed[name] = str(error)
+        yield sites
+
+
+def _in_turns(sites: "dict[str, Site]", round: int) -> "list[tuple[str, Site]]":
+    """Return all, in another order in each round."""
+    items = [*sites.items()]
+    start = round % max(1, len(items))
+    return items[start:] + items[:start]
+
+
+class Site:
+    """One that is served, with one of the engines."""
+
+    def __init__(
+        self, kind: str, name: str, ground: Ground, sending: "subprocess.Popen[str]"
+    ) -> None:
+        command, self._connections, _ = KINDS[kind]
+        self._port = servers.free_port()
+        program, *words = command.format(host=HOST, port=self._port).split()
+        with ground.log.open("ab") as log:
+            self._process = Child(
+                [str(Path(sys.executable).with_name(program)), *words],
+                cwd=ROOT,
+                env=environment(name, ground.place),
+                stdout=log,
+                stderr=log,
+            )
+        self._sending = sending
+        self._servers = _servers(name, ground)
+        self._cookies: list[str] = []
+
+    def enter(self) -> None:
+        """Wait until it answers, and log in. Raise Failed if that can't be done."""
+        servers.wait_until(
+            lambda: self._process.ended() or answers(HOST, self._port), 60
+        )
+        if self._process.ended():
+            raise Failed("The application server has ended.")
+        for _ in range(self._connections):
+            cookie = self._visit("/login/")
+            self._cookies.append(self._visit("/fill/", cookie) or cookie)
+
+    def _visit(self, path: str, cookie: str = "") -> str:
+        """Get a page; return the session's cookie, if one is set."""
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=60)
+        headers = {"Cookie": f"sessionid={cookie}"} if cookie else {}
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        connection.close()
+        if response.status != 200:
+            raise Failed(f"{path} is answered with {response.status}.")
+        found = re.search(r"sessionid=(\w+)", response.headers.get("Set-Cookie", ""))
+        return found[1] if found else ""
+
+    def load(self, path: str, seconds: float) -> dict[str, float]:
+        """Return requests a second, their latencies, and the CPU of one."""
+        mine = [self._process.pid]
+        application, server = cpu(mine), cpu(self._servers)
+        done = self._send(path=path, seconds=seconds)
+        count = done["requests"]
+        return {
+            "rate": count / done["seconds"],
+            "p50": done["p50"],
+            "p99": done["p99"],
+            "application": (cpu(mine) - application) / count * 1e6,
+            "server": (cpu(self._servers) - server) / count * 1e6,
+        }
+
+    def _send(self, **words: Any) -> dict[str, float]:
+        words |= {"port": self._port, "cookies": self._cookies}
+        to, back = pipes(self._sending)
+        print(json.dumps(words), file=to, flush=True)
+        answer = json.loads(back.readline())
+        if "error" in answer:
+            raise Failed(answer["error"])
+        found: dict[str, float] = answer
+        return found
+
+    def close(self) -> None:
+        self._process.stop()
+
+
+def _servers(name: str, ground: Ground) -> list[int]:
+    """Return the processes of the servers that this engine uses."""
+    found = []
+    if ENGINES[name].in_server or name.startswith("cached"):
+        with ground.connect() as connection:
+            found.append(int(connection.info("server")["process_id"]))
+    if name.endswith("postgres") and ground.postgres:
+        found.append(ground.postgres.pid)
+    return found
+
+
+def cpu(pids: list[int]) -> float:
+    """Return the seconds of CPU that these processes and their children have used."""
+    return sum(_cpu(pid) for pid in pids)
+
+
+def _cpu(pid: int) -> float:
+    children: list[str] = []
+    spent = 0.0
+    with suppress(OSError):  # It has ended just now.
+        # Linux's number of the clock that all threads of this process have driven, also
+        # those that have ended. In /proc the same stands in ticks of 10 ms.
+        spent = time.clock_gettime((~pid << 3) | 2)
+        for task in Path("/proc").glob(f"{pid}/task/*/children"):
+            children += task.read_text().split()
+    return spent + sum(_cpu(int(child)) for child in children)
