@@ -1056,10 +1056,11 @@ def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
         storing: Command = ["SET", key_of(new), blob, *_px(entry.lifetime)]
         entering = index.send(storing, replace(entry, former=None))
         yield from _settled(entering, new, blob)
-    leaving = Entry(old, 0, None, entry.former)
+    head = blob[: codec.STAMP_END]  # Of what is not stored the stamp is enough.
+    leaving = index.swap(old, expected, head, "0", Entry(old, 0, None, entry.former))
     taking_back = index.removal(new, entry.user)
     try:
-        reply = yield from index.written(index.swap(old, expected, blob, "0", leaving))
+        reply = yield from index.written(leaving)
     except ReplyLost:
         if (yield ["EXISTS", key_of(old)]):
             yield from again(lambda: index.written(taking_back))

@@ -76,9 +76,14 @@ class Entry:
     user: str | None = None  # Whose the session is from now on.
     former: str | None = None  # Whose it was.
 
-    def words(self, indexes: list[tuple[str, bytes]]) -> tuple[str, str, str]:
-        """Return what FOLLOW wants to know, for these indexes."""
-        return self.id, str(self.lifetime), "".join(sign for sign, _ in indexes)
+    def words(self, indexes: list[tuple[str, bytes]]) -> tuple[str, str]:
+        """Return what a script wants to know that lets these indexes follow."""
+        return str(self.lifetime), "".join(sign for sign, _ in indexes)
+
+    def following(self, sign: str, index: bytes) -> Evaluation:
+        """Return what lets this index follow by itself."""
+        words = (*self.words([(sign, index)]), self.id)
+        return Evaluation(FOLLOW, [index], words)
 
     def indexes(self) -> list[tuple[str, bytes]]:
         """Return the indexes to write: a sign as that of FOLLOW, and the key."""
@@ -123,7 +128,7 @@ class Write:
         if not conf.CLUSTER or self.entry.lifetime <= 0:
             return []
         return [
-            Evaluation(FOLLOW, [index], self.entry.words([(sign, index)]))
+            self.entry.following(sign, index)
             for sign, index in self.entry.indexes()
             if sign != "-"
         ]
@@ -341,9 +346,7 @@ def forget(user: str, stale: Sequence[tuple[str, bytes]]) -> Flow[None]:
 def entering(entries: Sequence[Entry]) -> list[Evaluation]:
     """Return what enters sessions that are stored already, or together with these."""
     return [
-        Evaluation(FOLLOW, [index], entry.words([(">", index)]))
-        for entry in entries
-        for _, index in entry.indexes()
+        entry.following(">", index) for entry in entries for _, index in entry.indexes()
     ]
 
 

@@ -78,33 +78,36 @@ local function gone() return false end
 local function swapped(stamp) return stamp end
 {_SWAP}""")
 
-#: Let the index of users' sessions follow what was done with the session ARGV[1], which
-#: lives for ARGV[2] milliseconds. ARGV[3] has a sign for each of the indexes that stand
-#: from KEYS[first] on: + the session belongs in, > also, and so does not before an
-#: earlier end than it has there, - it does not.
+#: The id of the session at KEYS[1], which need not be sent a second time.
+_ID = f"local id = string.sub(KEYS[1], -{keys.ID_SIZE})"
+
+#: Let the index of users' sessions follow what was done with the session of this id,
+#: which lives for ARGV[1] milliseconds. ARGV[2] has a sign for each of the indexes that
+#: stand from KEYS[first] on: + the session belongs in, > also, and so does not before
+#: an earlier end than it has there, - it does not.
 #:
 #: An index that can't be written is no reason to fail: the answer is the error's text,
 #: or nothing. The clock is the server's, because web hosts' differ.
 _FOLLOW = """
 local function enter(index, sign)
   local now = redis.call('TIME')
-  local ends = math.ceil(now[1] + now[2] / 1000000 + ARGV[2] / 1000)
+  local ends = math.ceil(now[1] + now[2] / 1000000 + ARGV[1] / 1000)
   redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. now[1])
   if sign == '>' then
-    redis.call('ZADD', index, 'GT', ends, ARGV[1])
+    redis.call('ZADD', index, 'GT', ends, id)
   else
-    redis.call('ZADD', index, ends, ARGV[1])
+    redis.call('ZADD', index, ends, id)
   end
   redis.call('EXPIREAT', index, redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2])
 end
 local function leave(index)
-  redis.call('ZREM', index, ARGV[1])
+  redis.call('ZREM', index, id)
 end
 local function follow(first, lives)
   local text = ''
   for n = first, #KEYS do
-    local sign = string.sub(ARGV[3], n - first + 1, n - first + 1)
-    local step = (lives and sign ~= '-' and tonumber(ARGV[2]) > 0) and enter or leave
+    local sign = string.sub(ARGV[2], n - first + 1, n - first + 1)
+    local step = (lives and sign ~= '-' and tonumber(ARGV[1]) > 0) and enter or leave
     local done, problem = pcall(step, KEYS[n], sign)
     if not done then
       text = type(problem) == 'table' and problem.err or tostring(problem)
@@ -115,17 +118,17 @@ end
 """
 
 #: SWAP, and the index follows: then the answer is the stamp and the index's.
-SWAP_AND_FOLLOW = Script(f"""{_FOLLOW}
-local expected, value, px = ARGV[4], ARGV[5], ARGV[6]
+SWAP_AND_FOLLOW = Script(f"""{_ID}{_FOLLOW}
+local expected, value, px = ARGV[3], ARGV[4], ARGV[5]
 local function gone() follow(2, false) return false end
 local function swapped(stamp) return {{stamp, follow(2, true)}} end
 {_SWAP}""")
 
-#: Send the command ARGV[4] with KEYS[1] and the other words, and the index follows: the
+#: Send the command ARGV[3] with KEYS[1] and the other words, and the index follows: the
 #: answer is the command's and the index's. It is nothing if the command did nothing
 #: because of what is stored, and 0 says that nothing is.
-SEND_AND_FOLLOW = Script(f"""{_FOLLOW}
-local reply = redis.call(ARGV[4], KEYS[1], unpack(ARGV, 5))
+SEND_AND_FOLLOW = Script(f"""{_ID}{_FOLLOW}
+local reply = redis.call(ARGV[3], KEYS[1], unpack(ARGV, 4))
 if not reply then return false end
 return {{reply, follow(2, reply ~= 0)}}
 """)
@@ -147,8 +150,8 @@ local expected, px = ARGV[1], ARGV[2]
 local function touched(reply) return reply end
 {_TOUCH}""")
 
-TOUCH_AND_FOLLOW = Script(f"""{_FOLLOW}
-local expected, px = ARGV[4], ARGV[5]
+TOUCH_AND_FOLLOW = Script(f"""{_ID}{_FOLLOW}
+local expected, px = ARGV[3], ARGV[4]
 local function touched(reply)
   if reply > 1 then return {{reply, ''}} end
   return {{reply, follow(2, reply == 1)}}
@@ -156,7 +159,7 @@ end
 {_TOUCH}""")
 
 #: Only the index, on the node of a cluster that has it.
-FOLLOW = Script(f"{_FOLLOW}return follow(1, true)")
+FOLLOW = Script(f"local id = ARGV[3]{_FOLLOW}return follow(1, true)")
 
 #: End the sessions from KEYS[2] on, in this order, until no more than ARGV[1] are left
 #: in the index KEYS[1]. Of each ARGV has its id, its stamp, and for how many

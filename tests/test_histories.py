@@ -167,7 +167,13 @@ def test_the_index_equals_the_truth(processes, examples):
             listed = {info.id for info in sessions.for_user(user)}
             assert listed == there[user]
             assert len(listed) <= 3
-        assert index() == there
+        left = index()
+        if conf.CLUSTER:
+            # A save that others got in the way of may have entered a session for a user
+            # who is not its own. It stays until it ends: see index.forget().
+            alive = set().union(*there.values())
+            left = {user: ids - (alive - there[user]) for user, ids in left.items()}
+        assert left == there
         for user in USERS:
             assert sessions.revoke_user(user) == len(there[user])
         assert truth() == {user: set() for user in USERS}
