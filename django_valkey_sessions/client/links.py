@@ -13,7 +13,7 @@ from ..exceptions import ReplyLost, SessionStoreUnavailable
 from ..flow import OnNode, Trip, arun, run
 from . import times
 from .deadlines import Deadline, Deadlines
-from .delivery import HARMLESS, Link
+from .delivery import Link
 from .errors import ReadOnly, no_answer, only, told, translated
 from .forks import watchdog_lives
 from .glides import (
@@ -61,11 +61,10 @@ class Blocking(Link):
                 return client.custom_command(trip.command, route(trip.slot))
             if self.in_cluster and trip[0] == "SCAN":
                 return scanned(client.scan(*cluster_scan("glide_sync", trip)))
-            if self.watchdog_lives and (self.in_cluster or trip[0] in HARMLESS):
-                # The cheapest, and follows where a slot has moved to, in any case.
+            if self.in_cluster and self.watchdog_lives:
+                # Which follows where a slot has moved to, in any case.
                 return client.custom_command(trip)
-            # This needs no watchdog, and GLIDE does not print what the server refuses
-            # together with what it was asked.
+            # This needs no watchdog, and GLIDE does not print what the server refuses.
             return only(replies_of(client.exec(*batch((trip,), self.in_cluster))))
         except glide_error() as error:
             raise translated(error) from told(error)
