@@ -18,7 +18,11 @@ from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.channels import ENDED, EndsWithSession
 from django_valkey_sessions.exceptions import SessionStoreUnavailable
 
-pytestmark = pytest.mark.usefixtures("engine", "layer")
+pytestmark = [
+    pytest.mark.usefixtures("engine", "layer"),
+    # Blocking consumers close connections to the database that others have left open.
+    pytest.mark.django_db,
+]
 
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 NEVER = 3600

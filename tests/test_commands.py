@@ -675,7 +675,7 @@ def test_ctrl_c_says_how_far_listing_and_revoking_got(
     said = interrupted(run, "list", "--format=csv")
     rows = len(said.out.splitlines()) - 1
     assert f"Interrupted. {rows} sessions listed." in said.err
-    before_each_trip(Interrupt("EVAL", 3))
+    before_each_trip(Interrupt(scripts.SWAP, 3))
     said = interrupted(run, "revoke", *ids)
     assert "Interrupted. 2 sessions of 150 ended." in said.err
     assert sessions.count() == 148
