@@ -125,7 +125,8 @@ def _trips(results: Results) -> str:
             return ""
         # What goes to a file is no round trip.
         if name.endswith("sqlite"):
-            return f"{cost['commands']:g} commands"
+            commands = cost["commands"]
+            return f"{commands:g} command{'s' * (commands != 1)}"
         return f"{cost['trips']:g}"
 
     return _table("round trips", ENGINES, cell, REQUESTS)

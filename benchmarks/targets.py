@@ -51,7 +51,7 @@ TRIPS = {
     "logout": 2,
 }
 #: Bytes to the server.
-SENT = {"read and renew": 100, "login with a session": 560}
+SENT = {"read and renew": 100, "fresh login": 560, "login with a session": 560}
 #: With a millisecond between, of any engine on Django's ``cache``.
 AFAR = {
     "create": 0.55,
