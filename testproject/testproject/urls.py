@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
@@ -18,3 +19,12 @@ urlpatterns = [
     path("account/sessions/", include("django_valkey_sessions.urls")),
     path("admin/", admin.site.urls),
 ]
+
+if settings.HAS_REST_FRAMEWORK:
+    from .api import Visits
+
+    urlpatterns.append(path("api/session/", Visits.as_view(), name="api"))
+
+if settings.HAS_ALLAUTH:
+    # Not allauth.urls, which imports all that it knows of logins elsewhere.
+    urlpatterns.append(path("allauth/", include("allauth.account.urls")))
