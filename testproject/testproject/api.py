@@ -8,7 +8,7 @@ from rest_framework.views import APIView
 
 
 class Visits(APIView):  # type: ignore[misc]
-    """Who you are, and how often you have counted. POST counts, for who is logged in."""
+    """Who you are, and how often you have counted. Once logged in, POST counts."""
 
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAuthenticatedOrReadOnly,)

@@ -108,10 +108,9 @@ if HAS_REST_FRAMEWORK:
 if HAS_ALLAUTH:
     INSTALLED_APPS += ["allauth", "allauth.account"]
     MIDDLEWARE += ["allauth.account.middleware.AccountMiddleware"]
-    # Nobody's address is asked for, and mail is only printed.
+    # Nobody's address is asked for, and no mail is sent.
     ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
     ACCOUNT_EMAIL_VERIFICATION = "none"
-    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
     # They would be counted in the cache, which the demo has not.
     ACCOUNT_RATE_LIMITS = False
 

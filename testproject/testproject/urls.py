@@ -26,5 +26,11 @@ if settings.HAS_REST_FRAMEWORK:
     urlpatterns.append(path("api/session/", Visits.as_view(), name="api"))
 
 if settings.HAS_ALLAUTH:
-    # Not allauth.urls, which imports all that it knows of logins elsewhere.
-    urlpatterns.append(path("allauth/", include("allauth.account.urls")))
+    from allauth.account.views import login, logout, signup
+
+    # The others are for addresses and passwords, and send mail.
+    urlpatterns += [
+        path("allauth/login/", login, name="account_login"),
+        path("allauth/logout/", logout, name="account_logout"),
+        path("allauth/signup/", signup, name="account_signup"),
+    ]
