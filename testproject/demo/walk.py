@@ -186,11 +186,11 @@ class Walk:
         kept = data["session"].get("colour") == "green"
         # The old key leads nowhere.
         worthless = old.get("/data/").json() == {"user": None, "session": {}}
-        seen = f"logged in as {data['user']}, what was in the session is "
-        return (
-            seen + ("kept, the old key is worthless" if kept and worthless else "lost"),
-            data["user"] == "demo" and kept and worthless,
+        seen = (
+            f"logged in as {data['user']}, colour {'kept' if kept else 'lost'}, "
+            f"old key {'worthless' if worthless else 'still good'}"
         )
+        return seen, data["user"] == "demo" and kept and worthless
 
     def _with_websockets(self) -> Iterator[tuple[str, Step]]:
         if all(map(find_spec, WEBSOCKETS)):

@@ -111,7 +111,7 @@ if HAS_ALLAUTH:
     # Nobody's address is asked for, and no mail is sent.
     ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
     ACCOUNT_EMAIL_VERIFICATION = "none"
-    # They would be counted in the cache, which the demo has not.
+    # Attempts would be counted in a cache, and the demo has none.
     ACCOUNT_RATE_LIMITS = False
 
 # A session that was ended has a plain page, also where DEBUG shows tracebacks.
