@@ -1,6 +1,9 @@
 """The demo site, served for real, used over HTTP."""
 
 import random
+import re
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +19,18 @@ ROUNDS = 1000
 LATE = ("/set/late/?slow=5", "/aset/late/?slow=5")
 #: Any 32 letters are a CSRF secret, if cookie and form agree.
 TOKEN = "c" * 32
+#: Looks at the demo as if nobody had installed these packages.
+WITHOUT = """
+import sys
+sys.modules.update({"allauth": None, "rest_framework": None})
+import django; django.setup()
+from django.core.management import call_command
+call_command("check")
+from django.test import Client
+page = Client(SERVER_NAME="localhost").get("/")
+assert page.status_code == 200
+assert b"other packages" not in page.content
+"""
 
 
 @pytest.fixture
@@ -131,3 +146,21 @@ def test_a_logout_stays_a_logout_whatever_is_saved_late(site, own_engine):
     assert statuses.count(400) > ROUNDS / 20
     with own_engine.connect() as valkey:
         assert valkey.exists(*ended) == 0
+
+
+def test_every_link_of_the_first_page_leads_somewhere(client):
+    page = client.get("/").content.decode()
+    links = {*re.findall('<a [^>]*href="(.*?)"', page)}
+    assert {"/", "/stored/", "/login/"} <= links
+    for link in links:
+        assert link
+        assert client.get(link).status_code == 200, link
+
+
+def test_the_demo_needs_nothing_of_others(site_data):
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        cwd=servers.ROOT / "testproject",
+        env=servers.site_environment(site_data),
+        check=True,
+    )

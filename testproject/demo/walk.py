@@ -114,7 +114,9 @@ class Walk:
             ("two requests at once, different keys", self._change_at_once),
             ("change inside a nested value", self._change_inside),
             ("end the login of another browser", self._end_other),
+            *self._with_rest_framework(),
             *self._with_websockets(),
+            *self._with_allauth(),
             ("Valkey stopped", self._stop),
             ("Valkey started again", self._start),
             ("log out while requests are saving", self._log_out),
@@ -156,6 +158,39 @@ class Walk:
         listed = "listed" if named else "not listed"
         seen = f"{listed}, then logged in as {users[1]}; here as {users[0]}"
         return seen, named and users == ["demo", None]
+
+    def _with_rest_framework(self) -> Iterator[tuple[str, Step]]:
+        if find_spec("rest_framework"):
+            yield "count through Django REST framework", self._count
+
+    def _count(self) -> tuple[str, bool]:
+        refused = self._visitor.post("/api/session/", csrfmiddlewaretoken="").status
+        seen = self._visitor.post("/api/session/").json()
+        kept = self._data()["session"].get("visits")
+        return (
+            f"{kept} visit of {seen['user']}, without a token HTTP {refused}",
+            (seen, kept, refused) == ({"user": "demo", "visits": 1}, 1, 403),
+        )
+
+    def _with_allauth(self) -> Iterator[tuple[str, Step]]:
+        if find_spec("allauth"):
+            yield "log in with django-allauth", self._log_in_with_allauth
+
+    def _log_in_with_allauth(self) -> tuple[str, bool]:
+        visitor = Visitor(self._port)
+        visitor.get("/allauth/login/")
+        visitor.post("/set/colour/", value="green")
+        old = visitor.copy()
+        visitor.post("/allauth/login/", login="demo", password="demo")
+        data = visitor.get("/data/").json()
+        kept = data["session"].get("colour") == "green"
+        # The old key leads nowhere.
+        worthless = old.get("/data/").json() == {"user": None, "session": {}}
+        seen = (
+            f"logged in as {data['user']}, colour {'kept' if kept else 'lost'}, "
+            f"old key {'worthless' if worthless else 'still good'}"
+        )
+        return seen, data["user"] == "demo" and kept and worthless
 
     def _with_websockets(self) -> Iterator[tuple[str, Step]]:
         if all(map(find_spec, WEBSOCKETS)):

@@ -6,6 +6,7 @@ The session engine needs what stands under "Sessions". Everything else is what
 """
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -95,6 +96,23 @@ TEMPLATES = [
         },
     }
 ]
+
+# Packages that use sessions, where they are installed: at /api/ and /allauth/.
+
+HAS_ALLAUTH = find_spec("allauth") is not None
+HAS_REST_FRAMEWORK = find_spec("rest_framework") is not None
+
+if HAS_REST_FRAMEWORK:
+    INSTALLED_APPS += ["rest_framework"]
+
+if HAS_ALLAUTH:
+    INSTALLED_APPS += ["allauth", "allauth.account"]
+    MIDDLEWARE += ["allauth.account.middleware.AccountMiddleware"]
+    # Nobody's address is asked for, and no mail is sent.
+    ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+    ACCOUNT_EMAIL_VERIFICATION = "none"
+    # Attempts would be counted in a cache, and the demo has none.
+    ACCOUNT_RATE_LIMITS = False
 
 # A session that was ended has a plain page, also where DEBUG shows tracebacks.
 DEFAULT_EXCEPTION_REPORTER = "testproject.errors.Reporter"

@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
@@ -18,3 +19,18 @@ urlpatterns = [
     path("account/sessions/", include("django_valkey_sessions.urls")),
     path("admin/", admin.site.urls),
 ]
+
+if settings.HAS_REST_FRAMEWORK:
+    from .api import Visits
+
+    urlpatterns.append(path("api/session/", Visits.as_view(), name="api"))
+
+if settings.HAS_ALLAUTH:
+    from allauth.account.views import login, logout, signup
+
+    # The others are for addresses and passwords, and send mail.
+    urlpatterns += [
+        path("allauth/login/", login, name="account_login"),
+        path("allauth/logout/", logout, name="account_logout"),
+        path("allauth/signup/", signup, name="account_signup"),
+    ]

@@ -23,7 +23,7 @@ IMAGES = servers.ROOT / "docs" / "images"
 #: Bytes. Who reads the README has to load them.
 LARGEST = 150_000
 #: Of them nobody misses one on pages like these, and they make the pictures small.
-COLOURS = 64
+COLOURS = 24
 
 
 @contextmanager

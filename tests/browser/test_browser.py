@@ -240,6 +240,40 @@ def test_who_logs_in_and_out_is_told(visitor):
     assert who.user() is None
 
 
+def test_an_api_of_others_counts_in_the_session(visitor, desk):
+    page = (guest := visitor()).page
+    guest.open("/")
+    page.get_by_role("link", name="Django REST framework").click()
+    expect(page.get_by_text('"user": null')).to_be_visible()
+    expect(guest.button("POST")).to_have_count(0)
+    desk.open("/api/session/")
+    desk.button("POST").click()
+    expect(desk.page.get_by_text('"visits": 1')).to_be_visible()
+    expect(desk.page.get_by_text('"user": "ada"')).to_be_visible()
+    desk.open("/")
+    visits = desk.page.locator(".contents tr", has_text="visits")
+    expect(visits).to_contain_text("1")
+    for one in (guest, desk):
+        one.forgive("inline style")  # Its pages have some, which the policy forbids.
+
+
+def test_a_login_of_others_keeps_what_is_in_the_session(visitor):
+    page = (who := visitor()).page
+    who.open("/")
+    who.button("Set").click()
+    old = who.cookies()["sessionid"]
+    page.get_by_role("link", name="django-allauth").click()
+    assert page.evaluate(LACKING) == []
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill("ada")
+    who.button("Sign In").click()
+    expect(page.get_by_text("Successfully signed in as ada.")).to_be_visible()
+    colour = page.locator(".contents tr", has_text="colour")
+    expect(colour).to_contain_text("green")
+    assert who.user() == "ada"
+    assert who.cookies()["sessionid"] != old
+
+
 # For everybody.
 
 # What a page looks like does not depend on how it is served.
@@ -261,6 +295,9 @@ LACKING = """() => {
       || (input.type === "submit" && input.value);
     if (!named) lacking.push(`a name for ${input.outerHTML}`);
   }
+  for (const link of document.querySelectorAll("a"))
+    if (!link.getAttribute("href") && !link.closest("[hidden]"))
+      lacking.push(`a target for ${link.outerHTML}`);
   for (const table of document.querySelectorAll("table"))
     if (!table.querySelector("th")) lacking.push("headers of a table");
   return lacking;

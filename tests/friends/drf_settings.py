@@ -2,7 +2,6 @@
 
 from tests.friends.settings import *  # noqa: F403
 
-INSTALLED_APPS += ["rest_framework"]  # noqa: F405
 ROOT_URLCONF = "tests.friends.drf_urls"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
