@@ -63,6 +63,10 @@ TURNS, TURN_PAUSE = 20, 0.05
 #: Milliseconds after which a login that began to end sessions is taken for dead.
 TURN = 2000
 
+#: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
+#: serves sites without users.
+USER_KEY = "_auth_user_id"
+
 #: What went wrong with the index in this process, to be logged once and not each time.
 _noted: set[str] = set()
 
@@ -95,6 +99,12 @@ class Entry:
         if self.former is not None and self.former != self.user:
             found.append(("-", index_of(self.former)))
         return found
+
+
+def user_of(data: dict[str, Any]) -> str | None:
+    """Return the id of the user who is logged in with these data of a session."""
+    user = data.get(USER_KEY)
+    return None if user is None else str(user)
 
 
 def index_of(user: str) -> bytes:
@@ -361,7 +371,7 @@ def enter(entries: Sequence[Entry]) -> Flow[None]:
 
 def tidy(found: Sequence[bytes]) -> Flow[None]:
     """Remove entries whose sessions are gone from the indexes among these keys."""
-    users = {key: _user_of(key) for key in found}
+    users = {key: _indexed_user(key) for key in found}
     groups = by_node([key for key, user in users.items() if user is not None])
     if not groups:
         return
@@ -380,7 +390,7 @@ def tidy(found: Sequence[bytes]) -> Flow[None]:
         yield from _tidied(chunk)
 
 
-def _user_of(key: bytes) -> str | None:
+def _indexed_user(key: bytes) -> str | None:
     return keys.indexed_user(conf.PREFIX, key.decode(errors="replace"))
 
 

@@ -17,21 +17,13 @@ from typing import Any
 from django.contrib.sessions.backends.base import SessionBase
 
 from . import client, codec, devices, index, keys, renewal
-from .backend import (
-    SessionStore,
-    ids_among,
-    scan,
-    scanning,
-    swap_out,
-    tidy_indexes,
-    user_of,
-)
+from .backend import SessionStore
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
 from .devices import Device
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
 from .flow import Flow, OnNode, arun, run
-from .index import Entry
+from .index import Entry, user_of
 from .scripts import (
     CHUNK,
     REMOVE,
@@ -45,6 +37,7 @@ from .scripts import (
     twice,
 )
 from .signals import announce, session_ended
+from .sweeping import ids_among, scan, scanning, swap_out, tidy_indexes
 
 logger = getLogger("django_valkey_sessions")
 
