@@ -94,8 +94,8 @@ def _adopted(arrivals: Sequence[Arrival]) -> Flow[list[Any]]:
     entries = [
         Entry(one.found.id, one.lifetime, user_of(one.found.data)) for one in arrivals
     ]
-    entering = index.entering(entries)
-    replies = yield from together([*map(_adopting, arrivals), *entering])
+    adding = index.adding(entries)
+    replies = yield from together([*map(_adopting, arrivals), *adding])
     adopted = replies[: len(arrivals)]
     raise_first(adopted)
     index.note(replies[len(arrivals) :])

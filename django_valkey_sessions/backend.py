@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 logger = getLogger("django.security.SuspiciousSession")
 
-#: How often a save that others got in the way of is tried again.
+#: How often what others got in the way of, a save or an end, is tried again.
 RETRIES = 20
 #: Seconds that the pause before the third try lasts at the most; before each further
 #: one it may be twice as long, up to LONGEST_PAUSE.
@@ -276,7 +276,8 @@ class SessionStore(SessionBase):
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error. The old key of a session that was renewed is as
-        good as the new one.
+        good as the new one. Raise SessionConflict, and end nothing, if others renew it
+        all the time.
         """
         own = self._stored_key() if session_key is None else session_key
         ending = over_there(previous.ending, own)
@@ -308,7 +309,11 @@ class SessionStore(SessionBase):
 
     @classmethod
     def ids(cls) -> Iterator[str]:
-        """Yield the ids of all sessions, in no order, in rare cases one twice."""
+        """
+        Yield the ids of all sessions, in no order, in rare cases one twice. With
+        RENEW_AFTER the id that leads to a session which was renewed a moment ago is
+        among them, too.
+        """
         cursor: Any = "0"
         while cursor != b"0":
             cursor, page = run(scan(cursor), client.execute)
@@ -353,7 +358,10 @@ class SessionStore(SessionBase):
 
     @classmethod
     def clear_all(cls) -> int:
-        """End all sessions; return how many these were: see ``sessions.clear()``."""
+        """
+        End all sessions; return how many these were: see ``sessions.clear()``. One that
+        was renewed a moment ago counts twice.
+        """
         from . import sessions
 
         return sessions.clear()
@@ -832,7 +840,7 @@ class SessionStore(SessionBase):
 
     def _end(self, bearer: Bearer, user: str | None) -> Flow[None]:
         left: list[str] = []
-        while True:
+        for _ in range(RETRIES + 1):
             ending = index.ending(bearer.id, user)
             try:
                 reply = yield from index.written(ending)
@@ -852,6 +860,11 @@ class SessionStore(SessionBase):
                 bearer, found, _ = yield from self._led(bearer, found[0])
             if found is None:
                 break
+        else:
+            raise SessionConflict(
+                f"The session was renewed by others {RETRIES + 1} times in a row while "
+                "it was being ended."
+            )
         if left:
             # After what it leads to: a try that fails can be repeated.
             removals = [index.removal(id, None) for id in left]

@@ -237,7 +237,8 @@ async def acount() -> int:
 
 def clear(where: Where | None = None) -> int:
     """
-    End the sessions of which this is true, by default all; return how many these were.
+    End the sessions of which this is true, by default all; return how many these were:
+    with RENEW_AFTER, where all end, twice those that were renewed a moment ago.
     A session that begins meanwhile may live on. Looks at every key of the server, a
     page at a time, which is nothing for requests; but these do not wait for it.
     """
@@ -627,7 +628,7 @@ def _by_use(user: str, keep: str) -> Flow[tuple[list[SessionInfo], int]]:
 
 def _entered(infos: Sequence[SessionInfo]) -> Flow[int]:
     entries = [_entry(info) for info in infos if info.user_id is not None]
-    yield from index.enter(entries)
+    yield from index.add(entries)
     return len(entries)
 
 

@@ -100,7 +100,7 @@ def settled(write: index.Write, id: str, blob: bytes) -> Flow[Any]:
         if (yield ["GETRANGE", key_of(id), start, end]) != stamp:
             raise
         # In a cluster it may be the entry that was lost.
-        yield from index.enter_late(write)
+        yield from index.add_late(write)
         return stamp
 
 
