@@ -23,10 +23,7 @@ from .arrivals import end_over_there, move_in, moved_key_of, over_there
 from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
-from .exceptions import (
-    ConnectionLost,
-    SessionConflict,
-)
+from .exceptions import ConnectionLost, SessionConflict
 from .flow import Call, Command, Flow, arun, run
 from .index import USER_KEY, Entry, user_of
 from .lifetimes import EXPIRY_KEY
@@ -276,8 +273,8 @@ class SessionStore(SessionBase):
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error. The old key of a session that was renewed is as
-        good as the new one. Raise SessionConflict, and end nothing, if others renew it
-        all the time.
+        good as the new one. Raise SessionConflict, with the session still there, if
+        others renew it all the time.
         """
         own = self._stored_key() if session_key is None else session_key
         ending = over_there(previous.ending, own)
