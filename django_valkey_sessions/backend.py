@@ -7,7 +7,7 @@ their replies; its public pair, blocking and awaiting, drives it (see flow.py).
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from logging import getLogger
@@ -18,55 +18,41 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
 
-from . import client, codec, index, keys, previous, renewal
+from . import client, codec, index, keys, lifetimes, previous, renewal, writes
+from .arrivals import end_over_there, move_in, moved_key_of, over_there
 from .client import WrongType
 from .codec import Unreadable
 from .conf import LONGEST, conf
-from .exceptions import (
-    ConnectionLost,
-    ReplyLost,
-    SessionConflict,
-)
-from .flow import Call, Command, Flow, Trip, arun, run
-from .index import Entry
+from .exceptions import ConnectionLost, SessionConflict
+from .flow import Call, Command, Flow, arun, run
+from .index import USER_KEY, Entry, user_of
+from .lifetimes import EXPIRY_KEY
 from .merge import merge, same
-from .previous import Engine, Found, Missed
+from .previous import Found
 from .renewal import Bearer, Overtaken, Renewal
 from .scripts import (
-    ADOPT,
-    BEGIN,
     NO_STRING,
-    Evaluation,
     again,
-    by_node,
-    chunks,
-    evaluated,
     key_of,
-    keys_of,
     raise_first,
     surely_stored,
-    together,
     twice,
 )
 from .signals import announce, session_created, session_ended, session_unreadable
+from .sweeping import scan, sweep
 
 if TYPE_CHECKING:
     from .sessions import SessionInfo
 
 logger = getLogger("django.security.SuspiciousSession")
 
-#: How often a save that others got in the way of is tried again.
+#: How often what others got in the way of, a save or an end, is tried again.
 RETRIES = 20
 #: Seconds that the pause before the third try lasts at the most; before each further
 #: one it may be twice as long, up to LONGEST_PAUSE.
 PAUSE, LONGEST_PAUSE = 0.008, 0.5
 #: What TOUCH replies if there is what leads to a session.
 LED_ON = 3
-#: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
-#: serves sites without users.
-USER_KEY = "_auth_user_id"
-#: Where Django keeps what set_expiry() was given.
-EXPIRY_KEY = "_session_expiry"
 
 
 @dataclass(slots=True)
@@ -253,7 +239,8 @@ class SessionStore(SessionBase):
         if not hasattr(self, "_session_cache") or self.session_key is None:
             return False
         created, _ = self._age()
-        return conf.TOUCH and not self._is_fresh(self._lifetime(created))
+        lifetime = lifetimes.milliseconds(self, created)
+        return conf.TOUCH and not lifetimes.is_fresh(lifetime, self._expires_at)
 
     def keeps_expiry(self) -> bool:
         """
@@ -264,20 +251,21 @@ class SessionStore(SessionBase):
             return False
         base = codec.deserialize(self._base.payload, self.serializer)
         data = self._session_cache
-        return all(base.get(name) == data.get(name) for name in (EXPIRY_KEY, USER_KEY))
+        names = (EXPIRY_KEY, USER_KEY)
+        return all(base.get(name) == data.get(name) for name in names)
 
     @sensitive_variables("session_key")
     def exists(self, session_key: str | None) -> bool:
         """Return True if there is a session with this key."""
         session_key = session_key or None
-        reading = _over_there(previous.reading, session_key)
+        reading = over_there(previous.reading, session_key)
         return run(self._exists(_bearer(session_key), reading), client.execute)
 
     @sensitive_variables("session_key")
     async def aexists(self, session_key: str | None) -> bool:
         """See exists()."""
         session_key = session_key or None
-        reading = _over_there(previous.reading, session_key)
+        reading = over_there(previous.reading, session_key)
         return await arun(self._exists(_bearer(session_key), reading), client.aexecute)
 
     @sensitive_variables("session_key", "own")
@@ -285,17 +273,18 @@ class SessionStore(SessionBase):
         """
         Delete the session with this key, by default this one. Deleting one that is
         already gone is not an error. The old key of a session that was renewed is as
-        good as the new one.
+        good as the new one. Raise SessionConflict, with the session still there, if
+        others renew it all the time.
         """
         own = self._stored_key() if session_key is None else session_key
-        ending = _over_there(previous.ending, own)
+        ending = over_there(previous.ending, own)
         run(self._delete(_bearer(session_key), ending), client.execute)
 
     @sensitive_variables("session_key", "own")
     async def adelete(self, session_key: str | None = None) -> None:
         """See delete()."""
         own = self._stored_key() if session_key is None else session_key
-        ending = _over_there(previous.ending, own)
+        ending = over_there(previous.ending, own)
         await arun(self._delete(_bearer(session_key), ending), client.aexecute)
 
     @classmethod
@@ -304,12 +293,12 @@ class SessionStore(SessionBase):
         Remove the expired sessions that the server does not remove itself, because
         they were saved with EXPIRE off.
         """
-        run(_sweep(), client.execute)
+        run(sweep(), client.execute)
 
     @classmethod
     async def aclear_expired(cls) -> None:
         """See clear_expired()."""
-        await arun(_sweep(), client.aexecute)
+        await arun(sweep(), client.aexecute)
 
     # All sessions, in the words of other stores. Each looks at every key of the server,
     # a page of SCAN_COUNT at a time, which is nothing for requests. sessions.py, which
@@ -317,7 +306,11 @@ class SessionStore(SessionBase):
 
     @classmethod
     def ids(cls) -> Iterator[str]:
-        """Yield the ids of all sessions, in no order, in rare cases one twice."""
+        """
+        Yield the ids of all sessions, in no order, in rare cases one twice. With
+        RENEW_AFTER the id that leads to a session which was renewed a moment ago is
+        among them, too.
+        """
         cursor: Any = "0"
         while cursor != b"0":
             cursor, page = run(scan(cursor), client.execute)
@@ -362,7 +355,10 @@ class SessionStore(SessionBase):
 
     @classmethod
     def clear_all(cls) -> int:
-        """End all sessions; return how many these were: see ``sessions.clear()``."""
+        """
+        End all sessions; return how many these were: see ``sessions.clear()``. One that
+        was renewed a moment ago counts twice.
+        """
         from . import sessions
 
         return sessions.clear()
@@ -389,7 +385,7 @@ class SessionStore(SessionBase):
         fixed = isinstance(self._session_cache.get(EXPIRY_KEY), (str, datetime))
         if fixed and not callable(conf.TTL):
             return None
-        return timedelta(seconds=max(0, min(self._idle_seconds(), LONGEST)))
+        return timedelta(seconds=max(0, min(lifetimes.idle_seconds(self), LONGEST)))
 
     def _get_new_session_key(self) -> str:
         # No look whether it is taken: storing it under NX finds that out.
@@ -455,7 +451,7 @@ class SessionStore(SessionBase):
         version, _ = found
         limit = conf.MAX_LIFETIME
         too_old = limit is not None and version.created + limit <= time.time()
-        if too_old or _is_over(version.expires):
+        if too_old or codec.is_over(version.expires):
             if not version.leads:
                 yield from self._ended(id, version.user, "expired")
             return None
@@ -487,19 +483,8 @@ class SessionStore(SessionBase):
         engine = previous.in_use()
         if engine is None:
             return None
-        trip: Trip = (["EXISTS", moved_key_of(id)], ["GET", key_of(id)])
-        try:
-            moved, blob = yield from twice(trip)
-        except WrongType:
-            return NO_STRING
-        if moved:
-            return blob  # Moved by another request just now, if it is here.
-        found = yield previous.reading(engine, self._stored_key())
-        if isinstance(found, Missed):
-            return None
-        one = arrival(found, codec.serialize(found.data, self.serializer))
-        ((value, _),) = yield from adopt(engine, [one])
-        return value
+        reading = previous.reading(engine, self._stored_key())
+        return (yield from move_in(engine, id, reading, self.serializer))
 
     def _save(self, must_create: bool) -> Flow[None]:
         if self.session_key is None:
@@ -508,7 +493,7 @@ class SessionStore(SessionBase):
             if must_create:
                 raise CreateError
             self._next_key = self.session_key
-            yield from self._change_key(_move)
+            yield from self._change_key(writes.move)
             return
         if self.renewal_is_open():
             yield from self._close_renewal()
@@ -518,7 +503,7 @@ class SessionStore(SessionBase):
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
-            write = _amend if self.keeps_expiry() else _swap
+            write = writes.amend if self.keeps_expiry() else writes.swap
             yield from self._replace(id, id, write, payload)
         elif not self.passive and not (yield from self._touch()):
             raise self._gone()
@@ -544,17 +529,17 @@ class SessionStore(SessionBase):
             if (yield from twice(["EXISTS", key_of(id)])):
                 raise CreateError
             return
-        storing: Command = ["SET", key_of(id), blob, "NX", *_px(lifetime)]
+        storing: Command = ["SET", key_of(id), blob, "NX", *writes.px_of(lifetime)]
         entry = Entry(id, lifetime, version.user)
         inserting = index.send(storing, entry)
-        if (yield from _settled(inserting, id, blob)) is None:
+        if (yield from writes.settled(inserting, id, blob)) is None:
             raise CreateError
         self._keep(version, _expires_at(lifetime))
         yield from self._announce(session_created, id, version.user, previous_id=None)
         yield from self._logged_in(id, None, version.user)
 
     def _replace(
-        self, old: str, new: str, write: "Write", payload: bytes | None = None
+        self, old: str, new: str, write: writes.Write, payload: bytes | None = None
     ) -> Flow[bool]:
         """
         Store what is in memory in the place of what is stored under the old id, which
@@ -562,9 +547,9 @@ class SessionStore(SessionBase):
         Return False if its lifetime is over, and what was stored is now removed.
         """
         for attempt in range(RETRIES + 1):
-            if self._base is not None and _is_over(self._base.expires):
+            if self._base is not None and codec.is_over(self._base.expires):
                 raise self._gone()
-            kept = self._base if write is _amend else None
+            kept = self._base if write is writes.amend else None
             version, blob, lifetime = self._next(new, payload or self._payload(), kept)
             expected = self._base.stamp if self._base else b""
             former = self._former()
@@ -587,7 +572,7 @@ class SessionStore(SessionBase):
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
             if found is not None and found[0].leads:
-                if write not in (_swap, _amend, _move):
+                if write not in (writes.swap, writes.amend, writes.move):
                     raise Overtaken
                 found, before = (yield from self._catch_up(found[0])), old
                 old = self._stored_id()
@@ -641,7 +626,7 @@ class SessionStore(SessionBase):
             self._left_key, self._session_key = self._stored_key(), self._next_key
             return
         try:
-            yield from self._change_key(_move)
+            yield from self._change_key(writes.move)
         except UpdateError:
             # Another request has ended the session. Under a new key it would be
             # revived; with the old one, the next save says what has happened.
@@ -668,12 +653,12 @@ class SessionStore(SessionBase):
                 raise
             yield from self._save(must_create=False)
 
-    def _change_key(self, write: "Write") -> Flow[None]:
+    def _change_key(self, write: writes.Write) -> Flow[None]:
         """Store the session under the next key, in the place of where it is."""
         id, new = self._stored_id(), keys.session_id(self._next_key)
         if self._base is None:  # It may never have been loaded.
             yield from self._move_in(id)
-        yield from _end_over_there(id, _over_there(previous.ending, self._stored_key()))
+        yield from end_over_there(id, over_there(previous.ending, self._stored_key()))
         stored = yield from self._replace(id, new, write)
         before = self._stored_id()
         self._session_key, self._left_key = self._next_key, ""
@@ -682,16 +667,16 @@ class SessionStore(SessionBase):
                 session_created, new, self._former(), previous_id=before
             )
 
-    def _leaving(self, old: Bearer, new: Bearer) -> "Write":
-        """Return what stores as _move() does, and leaves what leads on."""
+    def _leaving(self, old: Bearer, new: Bearer) -> writes.Write:
+        """Return what stores as writes.move() does, and leaves what leads on."""
         payload = renewal.leading(old, new)
 
         def write(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
             if entry.lifetime <= 0:
-                return (yield from _move(id, expected, blob, entry))
-            expires = None if conf.EXPIRE else _expires(entry.lifetime)
+                return (yield from writes.move(id, expected, blob, entry))
+            expires = None if conf.EXPIRE else codec.expiry_in(entry.lifetime)
             lead = codec.pack(payload, id, self._age()[0], expires, leads=True)
-            return (yield from _leave(id, expected, blob, entry, lead))
+            return (yield from writes.leave(id, expected, blob, entry, lead))
 
         return write
 
@@ -763,8 +748,8 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             return False
         created, _ = self._age()
-        lifetime = self._lifetime(created)
-        if not conf.TOUCH or self._is_fresh(lifetime):
+        lifetime = lifetimes.milliseconds(self, created)
+        if not conf.TOUCH or lifetimes.is_fresh(lifetime, self._expires_at):
             return True
         id = self._stored_id()
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
@@ -787,13 +772,13 @@ class SessionStore(SessionBase):
 
     def _rewrite(self, id: str, base: Version, lifetime: int) -> Flow[bool]:
         """Store what is stored already, with a new expiry in the envelope."""
-        if _is_over(base.expires):
+        if codec.is_over(base.expires):
             return False
-        expires = None if conf.EXPIRE else _expires(lifetime)
+        expires = None if conf.EXPIRE else codec.expiry_in(lifetime)
         blob = codec.pack(base.payload, id, base.created, expires)
         try:
             entry = Entry(id, lifetime, base.user)
-            reply = yield from _swap(id, base.stamp, blob, entry)
+            reply = yield from writes.swap(id, base.stamp, blob, entry)
         except WrongType:
             return False
         version = replace(base, stamp=codec.stamp_of(blob), expires=expires)
@@ -830,7 +815,7 @@ class SessionStore(SessionBase):
             if found is not None:
                 _, found, _ = yield from self._led(bearer, found[0])
             return found is not None
-        return bool(head) and not _is_over(codec.expiry_of(head))
+        return bool(head) and not codec.is_over(codec.expiry_of(head))
 
     def _is_left(self, bearer: Bearer) -> bool:
         """Return True if the session leaves this key with its next save."""
@@ -845,14 +830,14 @@ class SessionStore(SessionBase):
             self._base = self._expires_at = None
         elif self._is_left(bearer):
             return
-        yield from _end_over_there(bearer.id, ending)
+        yield from end_over_there(bearer.id, ending)
         yield from self._end(bearer, user)
         if self._is_left(bearer):
             self._left_key = ""
 
     def _end(self, bearer: Bearer, user: str | None) -> Flow[None]:
         left: list[str] = []
-        while True:
+        for _ in range(RETRIES + 1):
             ending = index.ending(bearer.id, user)
             try:
                 reply = yield from index.written(ending)
@@ -872,6 +857,11 @@ class SessionStore(SessionBase):
                 bearer, found, _ = yield from self._led(bearer, found[0])
             if found is None:
                 break
+        else:
+            raise SessionConflict(
+                f"The session was renewed by others {RETRIES + 1} times in a row while "
+                "it was being ended."
+            )
         if left:
             # After what it leads to: a try that fails can be repeated.
             removals = [index.removal(id, None) for id in left]
@@ -942,8 +932,8 @@ class SessionStore(SessionBase):
         value stands the expiry of the version that is to be kept, if there is one.
         """
         created, user = self._age()
-        lifetime = self._lifetime(created)
-        expires = None if conf.EXPIRE else _expires(lifetime)
+        lifetime = lifetimes.milliseconds(self, created)
+        expires = None if conf.EXPIRE else codec.expiry_in(lifetime)
         if kept is not None:
             expires = kept.expires
         blob = codec.pack(payload, id, created, expires)
@@ -956,49 +946,6 @@ class SessionStore(SessionBase):
         if self._origin is not None and self._origin[1] == user:
             return self._origin
         return int(time.time()), user
-
-    def _lifetime(self, created: int) -> int:
-        """Return how many milliseconds from now the session is to live."""
-        seconds, most = self._idle_seconds(), conf.MAX_LIFETIME
-        if most is not None:
-            seconds = min(seconds, created + most - time.time())
-        return int(max(-LONGEST, min(seconds, LONGEST)) * 1000)
-
-    def _idle_seconds(self) -> float:
-        """Return the same in seconds, not capped by MAX_LIFETIME."""
-        ttl = conf.TTL
-        seconds: Any = None
-        expiry = self._session_cache.get(EXPIRY_KEY)
-        if callable(ttl):
-            seconds = ttl(self)
-        elif not expiry:
-            seconds = ttl
-        if seconds is None:
-            # Without an expiry the time does not matter, and takes 1 µs to tell.
-            known = {} if expiry else {"modification": None}
-            seconds = self.get_expiry_age(expiry=expiry, **known)
-        if isinstance(seconds, timedelta):
-            seconds = seconds.total_seconds()
-        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        if not number or seconds != seconds:
-            raise TypeError(
-                f"The lifetime of a session is {seconds!r}, which is neither a number "
-                "of seconds nor a timedelta."
-            )
-        return float(seconds)
-
-    def _is_fresh(self, lifetime: int) -> bool:
-        """Return True if the session was refreshed less than TOUCH_INTERVAL ago."""
-        if self._expires_at is None:
-            return False
-        interval = conf.TOUCH_INTERVAL
-        if interval is None:
-            interval = min(60, 0.05 * lifetime / 1000)
-        # Also a session that lives shorter than that is touched in time.
-        interval = min(interval, lifetime / 2000)
-        left = self._expires_at - time.monotonic()
-        # A lifetime that has become shorter has to reach the server, too.
-        return abs(lifetime / 1000 - left) < interval
 
     def _gone(self) -> UpdateError:
         """Return the error of a save that found no session; it says what is known."""
@@ -1022,325 +969,10 @@ class SessionStore(SessionBase):
             self._expires_at = time.monotonic() + left
 
 
-# Pieces of flows.
-
-
-#: (old id, expected stamp, value, entry of the new id) -> a reply as that of SWAP.
-Write = Callable[[str, bytes, bytes, Entry], Flow[Any]]
-
-
-def _swap(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
-    px = str(entry.lifetime) if conf.EXPIRE or entry.lifetime <= 0 else ""
-    swapping = index.swap(id, expected, blob, px, entry)
-    return (yield from _settled(swapping, id, blob))
-
-
-def _amend(id: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
-    """Store as _swap() does, but let the session expire when it would have."""
-    if entry.lifetime <= 0:
-        return (yield from _swap(id, expected, blob, entry))
-    # For the index nothing changes: neither whose the session is, nor its expiry.
-    entry = Entry(id, entry.lifetime)
-    amending = index.swap(id, expected, blob, "KEEPTTL", entry)
-    return (yield from _settled(amending, id, blob))
-
-
-def _move(old: str, expected: bytes, blob: bytes, entry: Entry) -> Flow[Any]:
-    """
-    Store under the new id, and then remove from under the old one. Not in one round
-    trip: if the server hangs, it carries out later what nobody waits for any more, and
-    the browser would be left with the old key and no session.
-    """
-    new, stamp = entry.id, codec.stamp_of(blob)
-    if entry.lifetime > 0:
-        storing: Command = ["SET", key_of(new), blob, *_px(entry.lifetime)]
-        entering = index.send(storing, replace(entry, former=None))
-        yield from _settled(entering, new, blob)
-    head = blob[: codec.STAMP_END]  # Of what is not stored the stamp is enough.
-    leaving = index.swap(old, expected, head, "0", Entry(old, 0, None, entry.former))
-    taking_back = index.removal(new, entry.user)
-    try:
-        reply = yield from index.written(leaving)
-    except ReplyLost:
-        if (yield ["EXISTS", key_of(old)]):
-            yield from again(lambda: index.written(taking_back))
-            raise
-        return stamp
-    except WrongType:
-        reply = None
-    if reply != stamp:
-        yield from again(lambda: index.written(taking_back))
-    return reply
-
-
-def _leave(
-    old: str, expected: bytes, blob: bytes, entry: Entry, lead: bytes
-) -> Flow[Any]:
-    """
-    Store under the new id, and then under the old one what leads there. If it is not
-    known whether the second was done, the new session stays: it may be done later.
-    """
-    new = entry.id
-    storing: Command = ["SET", key_of(new), blob, *_px(entry.lifetime)]
-    entering = index.send(storing, replace(entry, former=None))
-    yield from _settled(entering, new, blob)
-    px = str(entry.lifetime) if conf.EXPIRE else ""
-    leaving = index.swap(old, expected, lead, px, Entry(old, 0, None, entry.former))
-    try:
-        reply = yield from _settled(leaving, old, lead)
-    except WrongType:
-        reply = None
-    if reply == codec.stamp_of(lead):
-        return codec.stamp_of(blob)
-    taking_back = index.removal(new, entry.user)
-    yield from again(lambda: index.written(taking_back))
-    return reply
-
-
-def _settled(write: index.Write, id: str, blob: bytes) -> Flow[Any]:
-    """
-    Store a value. If the reply is lost, look whether it was stored: sending it again
-    could undo what another request has stored since.
-    """
-    stamp = codec.stamp_of(blob)
-    try:
-        return (yield from index.written(write))
-    except ReplyLost:
-        start, end = str(codec.STAMP_START), str(codec.STAMP_END - 1)
-        if (yield ["GETRANGE", key_of(id), start, end]) != stamp:
-            raise
-        # In a cluster it may be the entry that was lost.
-        yield from index.enter_late(write)
-        return stamp
-
-
-def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
-    """
-    Go one step of SCAN_COUNT keys through the server. Return the next cursor, and the
-    ids of the sessions among the keys. The first cursor is "0", the last b"0".
-    """
-    cursor, names = yield from _scanned(scanning(cursor, conf.SCAN_COUNT))
-    return cursor, ids_among(names)
-
-
-def _scanned(words: Command) -> Flow[tuple[Any, list[bytes]]]:
-    try:
-        cursor, found = yield words
-    except ReplyLost:  # Of thousands of steps one may take too long.
-        cursor, found = yield words
-    return cursor, found
-
-
-def scanning(cursor: Any, count: int) -> Command:
-    """Return the command that looks for sessions among so many keys from here on."""
-    pattern = keys.session_pattern(conf.PREFIX)
-    return ["SCAN", cursor, "MATCH", pattern, "COUNT", str(count)]
-
-
-def ids_among(names: Sequence[bytes]) -> list[str]:
-    """Return the ids of the sessions among these keys."""
-    prefix = conf.PREFIX
-    found = [keys.stored_id(prefix, name.decode(errors="replace")) for name in names]
-    return [id for id in found if id is not None]
-
-
-def swap_out(id: str, head: bytes, user: str | None = None) -> index.Write:
-    """
-    Return what removes the session, of this user, if its value still has the stamp in
-    these bytes, at which the value began. The reply is this stamp if that was done.
-    """
-    return index.swap(id, codec.stamp_of(head), head, "0", Entry(id, 0, None, user))
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A session of the previous engine, as it is to be stored."""
-
-    found: Found
-    blob: bytes = field(repr=False)
-    lifetime: int  # Milliseconds.
-
-
-def arrival(found: Found, payload: bytes) -> Arrival:
-    """Prepare the session with this payload."""
-    seconds = found.lifetime
-    if conf.MAX_LIFETIME is not None:
-        seconds = min(seconds, conf.MAX_LIFETIME)
-    lifetime = int(seconds * 1000)
-    expires = None if conf.EXPIRE else _expires(lifetime)
-    blob = codec.pack(payload, found.id, int(time.time()), expires)
-    return Arrival(found, blob, lifetime)
-
-
-def adopt(engine: Engine, arrivals: Sequence[Arrival]) -> Flow[list[tuple[Any, bool]]]:
-    """
-    Store sessions of the previous engine, together. Return for each the value that is
-    stored then, None if it has ended, and True if it was stored just now.
-    """
-    replies = yield from again(lambda: _adopted(arrivals))
-    pairs = list(zip(arrivals, replies, strict=True))
-    stored = {one.found.id: one.found for one, reply in pairs if _is_of(one, reply)}
-    ended = yield from _end_what_ended(engine, stored)
-    states: list[tuple[Any, bool]] = []
-    for one, reply in pairs:
-        if one.found.id in ended:
-            states.append((None, False))
-        elif one.found.id in stored:
-            states.append((one.blob, True))
-        else:
-            states.append((NO_STRING if reply == b"" else reply, False))
-    return states
-
-
-def _adopted(arrivals: Sequence[Arrival]) -> Flow[list[Any]]:
-    """Store them, and their entries in the indexes of their users beside them."""
-    entries = [
-        Entry(one.found.id, one.lifetime, user_of(one.found.data)) for one in arrivals
-    ]
-    entering = index.entering(entries)
-    replies = yield from together([*map(_adopting, arrivals), *entering])
-    adopted = replies[: len(arrivals)]
-    raise_first(adopted)
-    index.note(replies[len(arrivals) :])
-    return adopted
-
-
-def _adopting(one: Arrival) -> Evaluation:
-    id, lifetime = one.found.id, str(one.lifetime) if conf.EXPIRE else ""
-    words = (one.blob, lifetime, _note(one.found.lifetime))
-    return Evaluation(ADOPT, [key_of(id), moved_key_of(id)], words)
-
-
-def _end_what_ended(engine: Engine, stored: dict[str, Found]) -> Flow[set[str]]:
-    """
-    Of the sessions that were stored just now, end those that the previous engine does
-    not have any more: who has logged out over there meanwhile stays logged out.
-    """
-    if not stored:
-        return set()
-    still: set[str] = yield previous.looking_again(engine, list(stored.values()))
-    ended = stored.keys() - still
-    if ended:
-        removals = [
-            index.removal(id, user_of(found.data))
-            for id, found in stored.items()
-            if id in ended
-        ]
-        raise_first((yield from again(lambda: index.all_written(removals))))
-    return ended
-
-
-def adoptable(ids: Sequence[str]) -> Flow[list[tuple[Any, bool]]]:
-    """Return for each of the sessions what adopt() would, but store nothing."""
-    commands: list[Command] = []
-    for id in ids:
-        commands += [["EXISTS", key_of(id)], ["EXISTS", moved_key_of(id)]]
-    replies = yield from twice(tuple(commands))
-    pairs = zip(replies[::2], replies[1::2], strict=True)
-    return [(here or None, not here and not moved) for here, moved in pairs]
-
-
-def _is_of(one: Arrival, reply: Any) -> bool:
-    """Return True if the reply of ADOPT says that this one is stored."""
-    stamp = codec.stamp_of(one.blob)
-    # After a lost reply it is sent again, and then finds what it stored itself.
-    return isinstance(reply, bytes) and stamp in (reply, codec.stamp_of(reply))
-
-
-def _end_over_there(id: str, ending: Call | None) -> Flow[None]:
-    """
-    End the session in the previous engine, and take note of that: a request that has
-    read it there a moment ago may be about to store it here.
-    """
-    if ending is None:
-        return
-    left = yield ending
-    if left:
-        yield from twice(["SET", moved_key_of(id), "", "PX", _note(left)])
-
-
-def _note(lifetime: float) -> str:
-    """
-    Return for how many milliseconds it is noted that a session was moved, which could
-    live for so many seconds: as long as it may come back. Hosts with the old settings
-    may still prolong it over there, and each time for the age of its cookie.
-    """
-    return str(int((lifetime + settings.SESSION_COOKIE_AGE) * 1000))
-
-
-@sensitive_variables("session_key")
-def _over_there(
-    what: Callable[[Engine, str], Call], session_key: str | None
-) -> Call | None:
-    """Return what is to be done with the session in the previous engine, if any."""
-    engine = previous.in_use()
-    if engine is None or session_key is None:
-        return None
-    return what(engine, session_key)
-
-
-def _sweep() -> Flow[None]:
-    cursor: Any = "0"
-    while cursor != b"0":
-        cursor, ids = yield from scan(cursor)
-        for chunk in chunks(ids):
-            yield from _sweep_chunk(chunk)
-    yield from tidy_indexes()
-
-
-def _sweep_chunk(ids: Sequence[str]) -> Flow[None]:
-    groups = by_node(keys_of(ids))
-    replies = yield from evaluated(BEGIN, groups, str(codec.HEAD_SIZE))
-    over = [
-        swap_out(key[-keys.ID_SIZE :], head)
-        for group, heads in zip(groups, replies, strict=True)
-        for key, head in zip(group, heads, strict=True)
-        if head is not None and _is_over(codec.expiry_of(head))
-    ]
-    if over:
-        raise_first((yield from again(lambda: index.all_written(over))))
-
-
-def tidy_indexes() -> Flow[None]:
-    """Remove the entries of sessions that are gone from the indexes of all users."""
-    cursor: Any = "0"
-    pattern, count = keys.index_pattern(conf.PREFIX), str(conf.SCAN_COUNT)
-    while cursor != b"0":
-        words: Command = ["SCAN", cursor, "MATCH", pattern, "COUNT", count]
-        cursor, names = yield from _scanned(words)
-        for chunk in chunks(names):
-            yield from index.tidy(chunk)
-
-
-def moved_key_of(id: str) -> str:
-    """Return the key under which Valkey notes that the session was moved here."""
-    return keys.moved_key(conf.PREFIX, id)
-
-
 def _bearer(session_key: str | None) -> Bearer | None:
     return None if session_key is None else Bearer(session_key)
 
 
-def _px(lifetime: int) -> Command:
-    return ["PX", str(lifetime)] if conf.EXPIRE else []
-
-
-def user_of(data: dict[str, Any]) -> str | None:
-    """Return the id of the user who is logged in with these data."""
-    user = data.get(USER_KEY)
-    return None if user is None else str(user)
-
-
-def _expires(lifetime: int) -> int:
-    """Return in unix milliseconds when a lifetime that begins now is over."""
-    return max(0, int(time.time() * 1000) + lifetime)
-
-
 def _expires_at(lifetime: int) -> float:
-    """Return the same in time.monotonic()'s seconds."""
+    """Return in time.monotonic()'s seconds when a lifetime that begins now is over."""
     return time.monotonic() + lifetime / 1000
-
-
-def _is_over(expires: int | None) -> bool:
-    """Return True if this moment, in unix milliseconds, is past."""
-    return expires is not None and expires <= time.time() * 1000

@@ -17,8 +17,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.dispatch import receiver
 
 from . import sessions
-from .backend import USER_KEY, SessionStore
+from .backend import SessionStore
 from .exceptions import SessionStoreUnavailable
+from .index import USER_KEY
 from .signals import session_created, session_ended
 
 #: The code with which a WebSocket is closed because its session has ended. What begins

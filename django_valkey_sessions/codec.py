@@ -29,6 +29,7 @@ import hashlib
 import os
 import struct
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -165,6 +166,16 @@ def expiry_of(head: bytes) -> int | None:
         return _head(head)[3]
     except Unreadable:
         return None
+
+
+def expiry_in(lifetime: int) -> int:
+    """Return in unix milliseconds when a lifetime that begins now is over."""
+    return max(0, int(time.time() * 1000) + lifetime)
+
+
+def is_over(expires: int | None) -> bool:
+    """Return True if this moment, in unix milliseconds, is past."""
+    return expires is not None and expires <= time.time() * 1000
 
 
 def leads(head: bytes) -> bool:

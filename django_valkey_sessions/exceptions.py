@@ -40,6 +40,6 @@ class ConnectionLost(ReplyLost):
 
 class SessionConflict(Exception):
     """
-    The session was changed by others each time it was about to be saved.
+    The session was changed by others each time it was about to be saved, or ended.
     Nothing of theirs was overwritten; the change of this request is not saved.
     """

@@ -18,6 +18,10 @@ T = TypeVar("T")
 Command = list[str | bytes]
 
 
+class Reading(list[str | bytes]):
+    """A command that only reads, although its name does not say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnNode:
     """A command for one node of a cluster: the primary of this slot."""

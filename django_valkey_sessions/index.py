@@ -63,6 +63,10 @@ TURNS, TURN_PAUSE = 20, 0.05
 #: Milliseconds after which a login that began to end sessions is taken for dead.
 TURN = 2000
 
+#: Where django.contrib.auth keeps the user's id. Spelled out because the engine also
+#: serves sites without users.
+USER_KEY = "_auth_user_id"
+
 #: What went wrong with the index in this process, to be logged once and not each time.
 _noted: set[str] = set()
 
@@ -97,6 +101,12 @@ class Entry:
         return found
 
 
+def user_of(data: dict[str, Any]) -> str | None:
+    """Return the id of the user who is logged in with these data of a session."""
+    user = data.get(USER_KEY)
+    return None if user is None else str(user)
+
+
 def index_of(user: str) -> bytes:
     """Return the key under which Valkey holds the index of this user's sessions."""
     return keys.index_key(conf.PREFIX, user)
@@ -123,7 +133,7 @@ class Write:
         words = self.entry.words(indexes)
         return Evaluation(self.along, found, [*words, *self.arguments])
 
-    def enters(self) -> list[Call]:
+    def additions(self) -> list[Call]:
         """Return what to send beside it or, if it is new, after it, in a cluster."""
         if not conf.CLUSTER or self.entry.lifetime <= 0:
             return []
@@ -133,7 +143,7 @@ class Write:
             if sign != "-"
         ]
 
-    def leaves(self, reply: Any) -> list[Command]:
+    def deletions(self, reply: Any) -> list[Command]:
         """Return what to send after it, in a cluster."""
         is_gone = reply == self.gone
         if not (conf.CLUSTER and (is_gone or reply in self.done)):
@@ -199,22 +209,22 @@ def written(write: Write) -> Flow[Any]:
 
 
 def _written_apart(write: Write) -> Flow[Any]:
-    enters = write.enters()
-    if enters and not write.is_new:
-        reply, *answers = yield from together([write.plain, *enters])
+    additions = write.additions()
+    if additions and not write.is_new:
+        reply, *answers = yield from together([write.plain, *additions])
         raise_first([reply])
         note(answers)
     else:
         reply = yield from one(write.plain)
         if reply in write.done:
-            yield from enter_late(write)
-    yield from _leave(write.leaves(reply))
+            yield from add_late(write)
+    yield from _delete(write.deletions(reply))
     return reply
 
 
-def enter_late(write: Write) -> Flow[None]:
+def add_late(write: Write) -> Flow[None]:
     """Make the entry of what is written, where it was not made with it."""
-    for call in write.enters():
+    for call in write.additions():
         try:
             note([(yield from one(call))])
         except (SessionStoreUnavailable, WrongType) as error:
@@ -226,7 +236,7 @@ def written_twice(write: Write) -> Flow[Any]:
     try:
         return (yield from again(lambda: written(write)))
     except ReplyLost as error:
-        if not write.enters():
+        if not write.additions():
             raise
         # Perhaps it is only the index's node that does not answer.
         reply = yield from one(write.plain)
@@ -245,8 +255,8 @@ def all_written(writes: Sequence[Write]) -> Flow[list[Any]]:
         if isinstance(reply, NotPermitted) and calls[number] is not write.plain:
             replies[number] = yield from written(write)
     pairs = zip(writes, replies, strict=True)
-    leaves = [write.leaves(reply) for write, reply in pairs]
-    yield from _leave([command for commands in leaves for command in commands])
+    deletions = [write.deletions(reply) for write, reply in pairs]
+    yield from _delete([command for commands in deletions for command in commands])
     return replies
 
 
@@ -259,7 +269,7 @@ def _unpacked(reply: Any) -> Any:
     return reply
 
 
-def _leave(commands: Sequence[Command]) -> Flow[None]:
+def _delete(commands: Sequence[Command]) -> Flow[None]:
     """Remove entries whose sessions are gone. That it fails does no harm."""
     if not commands:
         return
@@ -332,7 +342,7 @@ def forget(user: str, stale: Sequence[tuple[str, bytes]]) -> Flow[None]:
     if conf.CLUSTER:
         # What is another user's could be this one's by now: it may stay until it ends.
         gone = [id for id, stamp in stale if not stamp]
-        yield from _leave([["ZREM", index_of(user), id] for id in gone])
+        yield from _delete([["ZREM", index_of(user), id] for id in gone])
         return
     for chunk in chunks(stale):
         found: list[str | bytes] = [index_of(user), *(key_of(id) for id, _ in chunk)]
@@ -343,16 +353,16 @@ def forget(user: str, stale: Sequence[tuple[str, bytes]]) -> Flow[None]:
             note([error])
 
 
-def entering(entries: Sequence[Entry]) -> list[Evaluation]:
+def adding(entries: Sequence[Entry]) -> list[Evaluation]:
     """Return what enters sessions that are stored already, or together with these."""
     return [
         entry.following(">", index) for entry in entries for _, index in entry.indexes()
     ]
 
 
-def enter(entries: Sequence[Entry]) -> Flow[None]:
+def add(entries: Sequence[Entry]) -> Flow[None]:
     """Enter sessions that are stored already. Raise an error if they may not be."""
-    calls = entering(entries)
+    calls = adding(entries)
     if calls:
         replies = yield from together(calls)
         raise_first(replies)
@@ -361,7 +371,7 @@ def enter(entries: Sequence[Entry]) -> Flow[None]:
 
 def tidy(found: Sequence[bytes]) -> Flow[None]:
     """Remove entries whose sessions are gone from the indexes among these keys."""
-    users = {key: _user_of(key) for key in found}
+    users = {key: _indexed_user(key) for key in found}
     groups = by_node([key for key, user in users.items() if user is not None])
     if not groups:
         return
@@ -380,7 +390,7 @@ def tidy(found: Sequence[bytes]) -> Flow[None]:
         yield from _tidied(chunk)
 
 
-def _user_of(key: bytes) -> str | None:
+def _indexed_user(key: bytes) -> str | None:
     return keys.indexed_user(conf.PREFIX, key.decode(errors="replace"))
 
 
@@ -401,7 +411,7 @@ def _tidied_apart(entries: Sequence[tuple[bytes, str]]) -> Flow[None]:
     stale = yield from _gone(entries)
     if stale:  # Twice, because a reply may have been another's.
         stale = yield from _gone(stale)
-    yield from _leave([["ZREM", key, id] for key, id in stale])
+    yield from _delete([["ZREM", key, id] for key, id in stale])
 
 
 def _gone(entries: Sequence[tuple[bytes, str]]) -> Flow[list[tuple[bytes, str]]]:

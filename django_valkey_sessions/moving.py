@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import client, codec
-from .backend import Arrival, SessionStore, adopt, adoptable, arrival
+from .arrivals import Arrival, adopt, adoptable, arrival
+from .backend import SessionStore
 from .flow import run
 from .previous import Engine, Missed
 

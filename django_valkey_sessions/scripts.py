@@ -13,7 +13,7 @@ from . import keys
 from .client import ScriptMissing
 from .conf import conf
 from .exceptions import ConnectionLost, ReplyLost, SessionStoreUnavailable
-from .flow import Command, Flow, Trip
+from .flow import Command, Flow, Reading, Trip
 
 T = TypeVar("T")
 Key = TypeVar("Key", str, bytes)
@@ -30,9 +30,11 @@ class Script(str):
     """A Lua script, with the name that the server gives it."""
 
     sha: str
+    reads: bool  # And changes nothing.
 
-    def __new__(cls, source: str) -> "Script":
+    def __new__(cls, source: str, reads: bool = False) -> "Script":
         script = super().__new__(cls, source)
+        script.reads = reads
         script.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         return script
 
@@ -195,20 +197,24 @@ end
 #: Read the session at KEYS[1]. The answer begins with ARGV[1], which shows that it is
 #: the one to this question. Then come + and the value; - if that is no string; nothing
 #: if there is none. One text, because a list could be taken for an answer of the index.
-LOOK = Script("""
+LOOK = Script(
+    """
 local value = redis.pcall('GET', KEYS[1])
 if type(value) == 'table' then
   if string.find(value.err, '^WRONGTYPE') then return ARGV[1] .. '-' end
   return value
 end
 return ARGV[1] .. (value and '+' .. value or '')
-""")
+""",
+    reads=True,
+)
 
 #: Read the sessions at KEYS, until more than ARGV[2] bytes are read. The answer begins
 #: with ARGV[1], which shows that it is the one to this question. Then come, for each
 #: that was read, the value (nothing if there is none, or it is no string), and how many
 #: milliseconds it has left, as PTTL says it.
-READ = Script("""
+READ = Script(
+    """
 local found, size = {ARGV[1]}, 0
 for n = 1, #KEYS do
   local value = redis.pcall('GET', KEYS[n])
@@ -222,11 +228,14 @@ for n = 1, #KEYS do
   if size > tonumber(ARGV[2]) then break end
 end
 return found
-""")
+""",
+    reads=True,
+)
 
 #: Return the first ARGV[1] bytes of each of the sessions at KEYS: none if it is gone,
 #: and nothing for what is no string.
-BEGIN = Script("""
+BEGIN = Script(
+    """
 local found = {}
 for n = 1, #KEYS do
   local head = redis.pcall('GETRANGE', KEYS[n], 0, ARGV[1] - 1)
@@ -237,7 +246,9 @@ for n = 1, #KEYS do
   found[n] = head
 end
 return found
-""")
+""",
+    reads=True,
+)
 
 #: Remove the sessions at KEYS. The answer has, for each, 1, or 0 if it was gone.
 REMOVE = Script("""
@@ -248,7 +259,8 @@ return done
 
 #: Read the first entries of the indexes at KEYS, up to the rank ARGV[1]. The answer has
 #: for each the ids, or nothing if it is no index.
-LIST = Script("""
+LIST = Script(
+    """
 local found = {}
 for n = 1, #KEYS do
   local ids = redis.pcall('ZRANGE', KEYS[n], 0, ARGV[1])
@@ -259,7 +271,9 @@ for n = 1, #KEYS do
   found[n] = ids
 end
 return found
-""")
+""",
+    reads=True,
+)
 
 #: Remove entries whose sessions are gone. KEYS has pairs of an index and a session, and
 #: ARGV the ids of these.
@@ -311,8 +325,10 @@ class Evaluation(NamedTuple):
         """Return the command, in full where the server has to learn the script."""
         words: Command = [str(len(self.keys)), *self.keys, *self.arguments]
         if full or self.script not in _sent:
-            return ["EVAL", self.script, *words]
-        return ["EVALSHA", self.script.sha, *words]
+            words = ["EVAL", self.script, *words]
+        else:
+            words = ["EVALSHA", self.script.sha, *words]
+        return Reading(words) if self.script.reads else words
 
 
 Call = Command | Evaluation

@@ -17,21 +17,13 @@ from typing import Any
 from django.contrib.sessions.backends.base import SessionBase
 
 from . import client, codec, devices, index, keys, renewal
-from .backend import (
-    SessionStore,
-    ids_among,
-    scan,
-    scanning,
-    swap_out,
-    tidy_indexes,
-    user_of,
-)
+from .backend import SessionStore
 from .codec import Unreadable
 from .conf import LONGEST, BadSetting, conf
 from .devices import Device
 from .exceptions import ReplyLost, SessionConflict, SessionStoreUnavailable
 from .flow import Flow, OnNode, arun, run
-from .index import Entry
+from .index import Entry, user_of
 from .scripts import (
     CHUNK,
     REMOVE,
@@ -45,6 +37,7 @@ from .scripts import (
     twice,
 )
 from .signals import announce, session_ended
+from .sweeping import ids_among, scan, scanning, swap_out, tidy_indexes
 
 logger = getLogger("django_valkey_sessions")
 
@@ -244,7 +237,8 @@ async def acount() -> int:
 
 def clear(where: Where | None = None) -> int:
     """
-    End the sessions of which this is true, by default all; return how many these were.
+    End the sessions of which this is true, by default all; return how many these were:
+    with RENEW_AFTER, where all end, twice those that were renewed a moment ago.
     A session that begins meanwhile may live on. Looks at every key of the server, a
     page at a time, which is nothing for requests; but these do not wait for it.
     """
@@ -634,7 +628,7 @@ def _by_use(user: str, keep: str) -> Flow[tuple[list[SessionInfo], int]]:
 
 def _entered(infos: Sequence[SessionInfo]) -> Flow[int]:
     entries = [_entry(info) for info in infos if info.user_id is not None]
-    yield from index.enter(entries)
+    yield from index.add(entries)
     return len(entries)
 
 

@@ -25,15 +25,19 @@ from django.urls import path
 
 from django_valkey_sessions import client, sessions
 from django_valkey_sessions.backend import SessionStore, key_of
-from django_valkey_sessions.client import forks, links, process, times
+from django_valkey_sessions.client import delivery, forks, links, process, times
 from django_valkey_sessions.client.errors import translated
 from django_valkey_sessions.client.forks import watchdog_lives
 from django_valkey_sessions.client.process import current
+from django_valkey_sessions.client.reach import Replicas
 from django_valkey_sessions.exceptions import (
     ReplyLost,
     SessionStoreUnavailable,
 )
+from django_valkey_sessions.flow import run
+from django_valkey_sessions.index import index_of
 from django_valkey_sessions.keys import session_id
+from django_valkey_sessions.scripts import BEGIN, LIST, evaluated, surely_stored
 
 from . import servers
 from .proxies import Proxy
@@ -438,6 +442,40 @@ def test_a_missing_right_is_said(guarded, location):
     location(f"valkey://poor:x@127.0.0.1:{guarded.port}")
     with pytest.raises(SessionStoreUnavailable, match="does not permit"):
         new_session(a=1)
+
+
+@pytest.fixture
+def waits(own_engine, settings, monkeypatch):
+    """Tell how often the server was asked to wait for replicas since the last time."""
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "REPLICAS_ACK": 1}
+    monkeypatch.setattr(Replicas, "may_confirm", lambda self: True)
+    monkeypatch.setattr(delivery, "CONFIRMATION", "1")  # There is none.
+
+    def asked():
+        with own_engine.connect() as valkey:
+            stats = valkey.info("commandstats")
+            valkey.config_resetstat()
+        return stats.get("cmdstat_wait", {"calls": 0})["calls"]
+
+    return asked
+
+
+def test_only_what_changes_something_waits_for_replicas(waits):
+    session = new_session(_auth_user_id="1")
+    assert waits() == 1
+    id = sessions.id_of(session)
+    for _ in range(2):  # In full, and by its name.
+        assert [info.id for info in sessions.page().infos] == [id]
+        assert [info.id for info in sessions.for_user("1")] == [id]
+        assert run(surely_stored(id), client.execute) is not None
+        assert list(run(evaluated(BEGIN, [[key_of(id)]], "1"), client.execute)[0])
+        assert run(evaluated(LIST, [[index_of("1")]], "0"), client.execute)[0]
+    assert waits() == 0
+    session["a"] = 1
+    session.save()
+    assert waits() == 1
+    assert sessions.revoke(id)
+    assert waits() == 1
 
 
 def test_a_forgotten_script_is_sent_again(own_engine, call):

@@ -8,7 +8,7 @@ import json
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from django_valkey_sessions import backend, codec, keys, scripts
+from django_valkey_sessions import backend, codec, keys, scripts, signals
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.client import ScriptMissing, WrongType
 from django_valkey_sessions.exceptions import (
@@ -29,6 +29,9 @@ KEY = f"session:{ID}"
 def plain(settings, monkeypatch):
     settings.VALKEY_SESSIONS = {}
     monkeypatch.setattr(scripts, "_sent", {SWAP})
+    # Whoever imports channels listens from then on, which is a step of its own.
+    for signal in (signals.session_created, signals.session_ended):
+        monkeypatch.setattr(signal, "receivers", [])
 
 
 class Conversation:

@@ -27,7 +27,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
 
-from django_valkey_sessions import backend, client, keys, pages
+from django_valkey_sessions import backend, client, keys, pages, writes
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.decorators import passive
 from django_valkey_sessions.exceptions import SessionStoreUnavailable
@@ -741,7 +741,7 @@ def test_a_session_that_others_keep_changing_is_a_409(visitor, monkeypatch, capl
         return (yield ["GET", key_of(visitor.key)])
 
     monkeypatch.setattr(backend, "RETRIES", 0)
-    monkeypatch.setattr(backend, "_swap", lost)
+    monkeypatch.setattr(writes, "swap", lost)
     response = visitor.get("write")
     assert response.status_code == HTTPStatus.CONFLICT
     assert response.cookies == {}

@@ -22,10 +22,11 @@ from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
 from django_valkey_sessions import backend, client, keys, previous, sessions
-from django_valkey_sessions.backend import ADOPT, SessionStore
+from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.flow import Call
 from django_valkey_sessions.moving import move
 from django_valkey_sessions.renewal import Bearer
+from django_valkey_sessions.scripts import ADOPT
 
 from . import servers
 from .test_project import at_once, logged_in

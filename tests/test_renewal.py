@@ -34,7 +34,11 @@ from django_valkey_sessions import (
 )
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.conf import Conf, conf
-from django_valkey_sessions.exceptions import ReplyLost, SessionStoreUnavailable
+from django_valkey_sessions.exceptions import (
+    ReplyLost,
+    SessionConflict,
+    SessionStoreUnavailable,
+)
 from django_valkey_sessions.middleware import SessionMiddleware
 from django_valkey_sessions.renewal import Bearer
 from django_valkey_sessions.signals import session_created
@@ -305,6 +309,20 @@ def test_a_session_that_has_ended_is_not_renewed(call, stored):
 
 
 # Ending.
+
+
+def test_ending_what_is_renewed_all_the_time_says_so_and_ends_nothing(
+    call, stored, monkeypatch
+):
+    old = stored.session_key
+    call(stored, "renew")
+    monkeypatch.setattr(backend, "RETRIES", 0)
+    with pytest.raises(SessionConflict, match="renewed by others 1 times"):
+        call(SessionStore(), "delete", old)
+    assert items(call, old) == {"a": 1}
+    monkeypatch.setattr(backend, "RETRIES", 1)
+    call(SessionStore(), "delete", old)
+    assert items(call, old) == items(call, stored.session_key) == {}
 
 
 @pytest.mark.parametrize("how", ["flush", "delete", "delete of another", "in flight"])

@@ -34,13 +34,21 @@ ROOMS = {
     "scripts": {"client", "conf", "flow", "keys"},
     "index": {"client", "codec", "conf", "flow", "keys", "scripts"},
     "renewal": {"codec", "keys"},
+    "lifetimes": {"conf"},
+    # The flows that do not need to know the store.
+    "writes": {"client", "codec", "conf", "flow", "index", "scripts"},
+    "sweeping": {"codec", "conf", "flow", "index", "keys", "scripts"},
+    "arrivals": {*ENGINE, "previous"} - {"signals"},
     # sessions for what the store offers of it, when that is asked for.
-    "backend": {*ENGINE, "merge", "previous", "renewal", "sessions"},
-    "sessions": {*ENGINE, "backend", "devices", "renewal"},
+    "backend": {
+        *(ENGINE | {"arrivals", "lifetimes", "sweeping", "writes"}),
+        *("merge", "previous", "renewal", "sessions"),
+    },
+    "sessions": {*ENGINE, "backend", "devices", "renewal", "sweeping"},
     # What is recorded of a login, which is a part of the session.
     "devices": {"backend", "conf"},
     "previous": {"conf", "flow", "keys"},
-    "moving": {"client", "codec", "flow", "previous", "backend"},
+    "moving": {"arrivals", "client", "codec", "flow", "previous", "backend"},
     "server": {"client", "conf", "flow"},
     # Which paths are passive is a setting.
     "middleware": {"conf", "flow", "pages"},
@@ -59,7 +67,7 @@ ROOMS = {
     # What it is the face of in the admin.
     "models": {"sessions"},
     # The store here and there only to tell whether a session is one of ours.
-    "channels": {"backend", "sessions", "signals"},
+    "channels": {"backend", "index", "sessions", "signals"},
     "views": {"backend", "sessions"},
     "urls": {"views"},
 }
@@ -74,8 +82,12 @@ OWNERS = {
     "channels": "channels",
 }
 PURE = {"flow", "keys", "merge", "shorthand"}
-#: The last speaks not of sessions but of the server, for those who run it.
-SPEAKERS = {"backend", "index", "scripts", "sessions", "server"}
+#: Who spells commands. Only server speaks not of sessions but of the server, for those
+#: who run it.
+SPEAKERS = {
+    *("arrivals", "backend", "index", "scripts"),
+    *("server", "sessions", "sweeping", "writes"),
+}
 
 
 def room_of(path):

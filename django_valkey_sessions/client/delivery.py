@@ -11,7 +11,7 @@ from typing import Any
 
 from ..conf import Place, conf
 from ..exceptions import ReplyLost, SessionStoreUnavailable
-from ..flow import Call, Command, Flow, OnNode, Trip
+from ..flow import Call, Command, Flow, OnNode, Reading, Trip
 from . import times
 from .errors import ReadOnly, Redirected, only
 from .places import found
@@ -28,7 +28,10 @@ PARTS = 128
 #: Milliseconds that replicas have to confirm a change.
 CONFIRMATION = "100"
 #: What needs no confirmation: it changes nothing, or nothing that would be missed.
-HARMLESS = {"EXISTS", "GET", "GETRANGE", "PEXPIRE", "PTTL", "SCAN"}
+HARMLESS = {
+    *("EXISTS", "GET", "GETRANGE", "PEXPIRE", "PTTL"),
+    *("SCAN", "ZCARD", "ZRANGE"),
+}
 
 
 class Link:
@@ -62,7 +65,7 @@ class Link:
     def delivery(self, trip: Trip) -> Flow[Any]:
         """Send, and let replicas confirm what that changes if the settings say so."""
         commands = commands_of(trip)
-        if all(command[0] in HARMLESS for command in commands):
+        if all(map(_is_harmless, commands)):
             return (yield from self._delivery(trip))
         wanted = conf.REPLICAS_ACK
         if not wanted or not self.replicas.may_confirm():
@@ -224,6 +227,10 @@ class Link:
 
     def all(self) -> list[Any]:
         return [*filter(None, [self.client]), *(client for _, client in self.old)]
+
+
+def _is_harmless(command: Command) -> bool:
+    return command[0] in HARMLESS or isinstance(command, Reading)
 
 
 def commands_of(trip: Trip) -> Sequence[Command]:
