@@ -208,13 +208,17 @@ class SessionStore(SessionBase):
         a minute after the new one was used for the first time (renewal.GRACE), so that
         requests under way lose nothing, and a response that gets lost logs nobody out.
         """
+        if self.session_key is None:
+            return self.create()
         self._get_session()
-        run(self._renew(), client.execute)
+        return run(self._renew(), client.execute)
 
     async def arenew(self) -> None:
         """See renew()."""
+        if self.session_key is None:
+            return await self.acreate()
         await self._aget_session()
-        await arun(self._renew(), client.aexecute)
+        return await arun(self._renew(), client.aexecute)
 
     def renewal_is_due(self) -> bool:
         """
@@ -234,7 +238,7 @@ class SessionStore(SessionBase):
         Return True if the old key of a session that was renewed still leads to it, and
         need not any more: the client has come with the new one. save() sees to that.
         """
-        if self._shown is None:
+        if self._shown is None or not hasattr(self, "_session_cache"):
             return False
         known = renewal.recorded(self._session_cache)
         if known is None or known.left is None:
