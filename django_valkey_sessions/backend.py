@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -65,6 +65,16 @@ class Version:
     user: str | None
     expires: int | None  # Unix milliseconds; None: the server's key expires.
     leads: bool = False  # It is no session but leads to one: see renewal.py.
+
+
+class Opened(NamedTuple):
+    """A stored version, and its data."""
+
+    version: Version
+    data: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<Opened {self.version!r}>"
 
 
 class SessionStore(SessionBase):
@@ -184,13 +194,17 @@ class SessionStore(SessionBase):
         a minute after the new one was used for the first time (renewal.GRACE), so that
         requests under way lose nothing, and a response that gets lost logs nobody out.
         """
+        if self.session_key is None:
+            return self.create()
         self._get_session()
-        run(self._renew(), client.execute)
+        return run(self._renew(), client.execute)
 
     async def arenew(self) -> None:
         """See renew()."""
+        if self.session_key is None:
+            return await self.acreate()
         await self._aget_session()
-        await arun(self._renew(), client.aexecute)
+        return await arun(self._renew(), client.aexecute)
 
     def renewal_is_due(self) -> bool:
         """
@@ -210,7 +224,7 @@ class SessionStore(SessionBase):
         Return True if the old key of a session that was renewed still leads to it, and
         need not any more: the client has come with the new one. save() sees to that.
         """
-        if self._shown is None:
+        if self._shown is None or not hasattr(self, "_session_cache"):
             return False
         known = renewal.recorded(self._session_cache)
         if known is None or known.left is None:
@@ -438,9 +452,7 @@ class SessionStore(SessionBase):
         expires = isinstance(left, int) and left >= 0
         return blob, time.monotonic() + left / 1000 if expires else None
 
-    def _opened(
-        self, blob: Any, id: str
-    ) -> Flow[tuple[Version, dict[str, Any]] | None]:
+    def _opened(self, blob: Any, id: str) -> Flow[Opened | None]:
         """Return the stored version and its data; None if there is no session."""
         try:
             found = self._open(blob, id)
@@ -457,7 +469,7 @@ class SessionStore(SessionBase):
             return None
         return found
 
-    def _opened_again(self, id: str) -> Flow[tuple[Version, dict[str, Any]] | None]:
+    def _opened_again(self, id: str) -> Flow[Opened | None]:
         blob = yield from surely_stored(id)
         try:
             return self._open(blob, id)
@@ -586,6 +598,7 @@ class SessionStore(SessionBase):
             "was being saved. Are there requests that save it all the time?"
         )
 
+    @sensitive_variables()
     def _merge(self, theirs: Version, their_data: dict[str, Any]) -> None:
         """Bring what others have saved since the base into the data in memory."""
         if self._base is None:
@@ -639,16 +652,17 @@ class SessionStore(SessionBase):
             yield from self._save(must_create=False)
             return
         self._next_key = self._get_new_session_key()
-        data, known = self._session_cache, self._session_cache.get(renewal.KEY)
-        data[renewal.KEY] = Renewal(int(time.time()), self._id()).as_data()
+        known = self._session_cache.get(renewal.KEY)
+        renewed = Renewal(int(time.time()), self._id())
+        self._session_cache[renewal.KEY] = renewed.as_data()
         leave = self._leaving(Bearer(self._stored_key()), Bearer(self._next_key))
         try:
             yield from self._change_key(leave)
         except BaseException as error:
             # Under the old key it must not believe that it was renewed.
-            data.pop(renewal.KEY)
+            self._session_cache.pop(renewal.KEY)
             if known is not None:
-                data[renewal.KEY] = known
+                self._session_cache[renewal.KEY] = known
             if not isinstance(error, Overtaken):
                 raise
             yield from self._save(must_create=False)
@@ -698,12 +712,12 @@ class SessionStore(SessionBase):
 
     def _led(
         self, bearer: Bearer, version: Version
-    ) -> Flow[tuple[Bearer, tuple[Version, dict[str, Any]] | None, float | None]]:
+    ) -> Flow[tuple[Bearer, Opened | None, float | None]]:
         """
         Go on from what this bearer has found, to the session that it leads to. Return
         who has that, the session as _opened() does, and when it expires.
         """
-        found: tuple[Version, dict[str, Any]] | None = version, {}
+        found: Opened | None = Opened(version, {})
         expires_at: float | None = None
         for _ in range(renewal.STEPS):
             if found is None or not found[0].leads:
@@ -725,9 +739,7 @@ class SessionStore(SessionBase):
         else:
             self._session_key = bearer.session_key
 
-    def _catch_up(
-        self, version: Version
-    ) -> Flow[tuple[Version, dict[str, Any]] | None]:
+    def _catch_up(self, version: Version) -> Flow[Opened | None]:
         """Go on as _led() does, and follow."""
         bearer = Bearer(self._stored_key())
         bearer, found, _ = yield from self._led(bearer, version)
@@ -905,7 +917,7 @@ class SessionStore(SessionBase):
     def _payload(self) -> bytes:
         return codec.serialize(self._session_cache, self.serializer)
 
-    def _open(self, blob: Any, id: str) -> tuple[Version, dict[str, Any]] | None:
+    def _open(self, blob: Any, id: str) -> Opened | None:
         if blob is None:
             return None
         if not isinstance(blob, bytes):
@@ -922,7 +934,7 @@ class SessionStore(SessionBase):
             envelope.expires,
             envelope.leads,
         )
-        return version, data
+        return Opened(version, data)
 
     def _next(
         self, id: str, payload: bytes, kept: Version | None = None

@@ -43,6 +43,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.utils.encoding import force_bytes
+from django.views.decorators.debug import sensitive_variables
 
 from . import shorthand
 from .conf import BadSetting, conf
@@ -71,6 +72,15 @@ HEAD_SIZE = _HEADER.size + _EXPIRY.size
 _ID_SIZE = 8
 
 
+class Hidden(bytes):
+    """What error reports do not show: they print the variables of each function."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
 class Unreadable(Exception):
     """The value is damaged, foreign, or sealed with a secret we don't have."""
 
@@ -84,11 +94,12 @@ class Envelope:
     leads: bool = False  # The payload is no session but leads to one.
 
 
+@sensitive_variables()
 def serialize(data: dict[str, Any], serializer: Any) -> bytes:
     """Return the payload: the session's data as the serializer writes it."""
     payload = serializer().dumps(data)
     if isinstance(payload, bytes):
-        return payload
+        return Hidden(payload)
     raise TypeError(
         f"dumps() of the session serializer returned {type(payload).__name__}, "
         "not bytes."
@@ -98,7 +109,7 @@ def serialize(data: dict[str, Any], serializer: Any) -> bytes:
 def deserialize(payload: bytes, serializer: Any) -> dict[str, Any]:
     """Return the session's data. Raise Unreadable if the payload is something else."""
     try:
-        data = serializer().loads(payload)
+        data = serializer().loads(bytes(payload))  # Some take nothing derived.
     except MemoryError:
         raise  # That says nothing about the value.
     except Exception as error:
@@ -130,7 +141,7 @@ def pack(
     if expires is not None:
         header += _EXPIRY.pack(expires)
     if not sealing:
-        return header + _id_mark(id) + body
+        return Hidden(header + _id_mark(id) + body)
     sealed = _cipher(settings.SECRET_KEY, id).encrypt(stamp, body, header + id.encode())
     return header + sealed
 

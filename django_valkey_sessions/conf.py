@@ -411,7 +411,8 @@ class Conf:
 
     def _new_state(self) -> dict[str, Any]:
         value, known = self._all(), dict[str, Any]()
-        self._state = value, dict(value), known
+        content = {name: _kept(one) for name, one in value.items()}
+        self._state = value, content, known
         return known
 
     def _all(self) -> dict[str, Any]:
@@ -471,6 +472,11 @@ MERGE_HINT = (
     "Give a dictionary of session keys and rules, for example "
     "{'visits': 'django_valkey_sessions.merge.add'}."
 )
+
+
+def _kept(value: Any) -> Any:
+    """Return what tells later whether a value was changed inside."""
+    return value.copy() if isinstance(value, (list, dict)) else value
 
 
 def _is_path(value: object) -> bool:

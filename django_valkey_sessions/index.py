@@ -403,7 +403,7 @@ def _tidied(entries: Sequence[tuple[bytes, str]]) -> Flow[None]:
     found = [word for (index, _), key in pairs for word in (index, key)]
     try:
         yield from one(Evaluation(TIDY, found, ids))
-    except SessionStoreUnavailable as error:
+    except (SessionStoreUnavailable, WrongType) as error:
         note([error])
 
 

@@ -118,6 +118,15 @@ def test_settings_are_followed_however_they_change(settings):
         conf.PREFIX  # noqa: B018
 
 
+def test_a_value_may_be_changed_inside(configure):
+    configure(PASSIVE_PATHS=["/poll/"], MERGE={"a": merge.add})
+    assert (conf.PASSIVE_PATHS, [*conf.MERGE]) == (("/poll/",), ["a"])
+    django_settings.VALKEY_SESSIONS["PASSIVE_PATHS"].append("/feed/")
+    assert conf.PASSIVE_PATHS == ("/poll/", "/feed/")
+    django_settings.VALKEY_SESSIONS["MERGE"]["b"] = merge.union
+    assert [*conf.MERGE] == ["a", "b"]
+
+
 def test_every_setting_has_a_default_here():
     assert set(conf.names()) == set(DEFAULTS)
 

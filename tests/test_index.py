@@ -745,3 +745,18 @@ def test_the_same_awaiting(prefix):
     ids, infos = asyncio.run(walk())
     assert ids == infos
     assert len(ids) == 1
+
+
+def test_an_index_that_others_replace_while_it_is_tidied_is_left_alone(
+    engine, valkey, before_each_trip
+):
+    key = index.index_of("7")
+    valkey.zadd(key, {UNKNOWN: 4102444800})
+
+    def replace_it(trip):
+        if evaluates(trip, scripts.TIDY):
+            valkey.set(key, "theirs")
+
+    before_each_trip(replace_it)
+    SessionStore.clear_expired()
+    assert valkey.get(key) == b"theirs"

@@ -223,7 +223,12 @@ def who(request):
     return HttpResponse(f"{request.user} {visits}")
 
 
+def look(request):
+    return HttpResponse(str(request.session.load()["visits"]))
+
+
 urlpatterns = [
+    path("look/", look),
     path("login/", log_in),
     path("broken/", log_in_and_break_down),
     path("password/", set_password),
@@ -239,6 +244,10 @@ def visitor(db, settings):
     visitor = Client(raise_request_exception=False)
     visitor.get("/who/")
     return visitor
+
+
+def test_a_view_may_load_the_session_and_do_nothing_else_with_it(visitor):
+    assert visitor.get("/look/").text == "1"
 
 
 @pytest.mark.parametrize("path", ["/login/?status=503", "/broken/"])

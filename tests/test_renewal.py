@@ -119,6 +119,13 @@ def test_renewing_saves_the_session_under_a_new_key(call, stored):
     assert items(call, stored.session_key) == {"a": 1, "b": 2}
 
 
+def test_renewing_a_session_that_has_no_key_yet_creates_it(call, change):
+    session = SessionStore()
+    session["a"] = 1
+    call(session, "renew")
+    assert items(call, session.session_key) == {"a": 1}
+
+
 def test_the_old_key_leads_to_the_session(call, stored):
     old = stored.session_key
     call(stored, "renew")

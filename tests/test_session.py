@@ -10,10 +10,14 @@ from datetime import timedelta
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.utils import timezone
+from django.views.debug import ExceptionReporter
 
 from django_valkey_sessions import client, codec, keys
 from django_valkey_sessions.backend import SessionStore
-from django_valkey_sessions.exceptions import SessionConflict
+from django_valkey_sessions.exceptions import (
+    SessionConflict,
+    SessionStoreUnavailable,
+)
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -1111,3 +1115,82 @@ def test_unsealed_sessions_come_back_and_stay_with_their_id(
     assert one.data() == {"a": 1}
     valkey.set(one.key, valkey.get(other.key))
     assert one.data() == {}
+
+
+# Error reports, which show the variables of each function.
+
+
+def refuse(base, ours, theirs):
+    raise ValueError("This merges nothing.")
+
+
+def unserializable(session):
+    session["a"] = object()
+
+
+def shown(caught):
+    """Return what the report shows of the engine's functions, and of Django's."""
+    reporter = ExceptionReporter(None, caught.type, caught.value, caught.tb)
+    return str(
+        [
+            frame["vars"]
+            for frame in reporter.get_traceback_frames()
+            if "/tests/" not in frame["filename"]
+        ]
+    )
+
+
+@pytest.fixture
+def changed(call, stored, valkey_sessions):
+    """A session with changes, on a server that would not hide them."""
+    valkey_sessions(SEAL=False)
+    session = stored(a="sesame").open()
+    call(session, "update", {"b": "sesame"})
+    return session
+
+
+@pytest.mark.parametrize("name", ["save", "create", "cycle_key", "renew", "flush"])
+def test_no_report_of_an_outage_shows_the_session(
+    call, changed, before_each_trip, name
+):
+    def fail(trip):
+        raise SessionStoreUnavailable("down")
+
+    before_each_trip(fail)
+    with pytest.raises(SessionStoreUnavailable) as caught:
+        call(changed, name)
+    assert "sesame" not in shown(caught)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (lambda session: session.clear() or session.delete(), UpdateError),
+        (unserializable, TypeError),
+    ],
+)
+def test_no_report_of_a_save_shows_the_session(call, changed, spoil, error):
+    session_key = changed.session_key
+    spoil(SessionStore(session_key) if error is UpdateError else changed)
+    with pytest.raises(error) as caught:
+        call(changed, "save")
+    assert "sesame" not in shown(caught)
+    assert session_key not in shown(caught)
+
+
+def test_no_report_of_a_conflict_shows_the_session(
+    call, changed, valkey_sessions, monkeypatch
+):
+    monkeypatch.setattr("django_valkey_sessions.backend.RETRIES", 0)
+    other = SessionStore(changed.session_key)
+    other["b"] = "sesame, too"
+    other.save()
+    with pytest.raises(SessionConflict) as conflict:
+        call(changed, "save")
+    assert "sesame" not in shown(conflict)
+    other["b"] = "sesame again"
+    other.save()
+    valkey_sessions(MERGE={"b": refuse})
+    with pytest.raises(ValueError, match="nothing") as refusal:
+        call(changed, "save")
+    assert "sesame" not in shown(refusal)
