@@ -83,8 +83,10 @@ def test_each_right_is_one_that_is_needed():
 def spelt():
     """Return the commands that the package spells, also in Lua."""
     found = set()
-    for room in SPEAKERS - {"server"} | {"client"}:
-        source = (PACKAGE / f"{room}.py").read_text()
+    client = (PACKAGE / "client").glob("*.py")
+    rooms = (PACKAGE / f"{room}.py" for room in SPEAKERS - {"server"})
+    for path in (*rooms, *client):
+        source = path.read_text()
         found |= set(re.findall(r"redis\.call\('([A-Z]+)'", source))
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.List) and node.elts:
