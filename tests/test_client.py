@@ -463,7 +463,7 @@ def waits(own_engine, settings, monkeypatch):
 
 def test_only_what_changes_something_waits_for_replicas(waits):
     session = new_session(_auth_user_id="1")
-    assert waits() == 1
+    assert waits()  # Twice if the server did not know the script.
     id = sessions.id_of(session)
     for _ in range(2):  # In full, and by its name.
         assert [info.id for info in sessions.page().infos] == [id]
@@ -474,9 +474,9 @@ def test_only_what_changes_something_waits_for_replicas(waits):
     assert waits() == 0
     session["a"] = 1
     session.save()
-    assert waits() == 1
+    assert waits()
     assert sessions.revoke(id)
-    assert waits() == 1
+    assert waits()
 
 
 def test_a_forgotten_script_is_sent_again(own_engine, call):

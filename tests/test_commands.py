@@ -828,8 +828,9 @@ def test_the_question_is_seen_also_if_stdout_is_not(start):
     assert "1 session with the prefix 'session:' on 127.0.0.1:" in text
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, "")
-    assert err == "\nInterrupted. No session was ended.\n"
+    # Rarely it comes while Python can't raise it, and then the end of stdin says no.
+    said = {130: "Interrupted.", 1: "CommandError: Cancelled."}[process.returncode]
+    assert (out, err.strip()) == ("", f"{said} No session was ended.")
     out, _ = start("clear", "--all", stdin=subprocess.PIPE).communicate("yes\n")
     assert out == "1 session ended.\n"
 
