@@ -4,6 +4,8 @@ for requests.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from . import codec, index, keys
@@ -13,14 +15,41 @@ from .flow import Command, Flow
 from .index import Entry
 from .scripts import BEGIN, again, by_node, chunks, evaluated, keys_of, raise_first
 
+#: How many ids a scan remembers, not to return one again.
+REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a scan has got to, and what it has found lately."""
+
+    cursor: Any
+    recent: dict[str, None] = field(default_factory=dict)
+
+    def new_among(self, ids: Sequence[str]) -> list[str]:
+        """Return those of the ids that were not found lately, and remember them."""
+        new = [id for id in dict.fromkeys(ids) if id not in self.recent]
+        self.recent.update(dict.fromkeys(new))
+        surplus = max(0, len(self.recent) - REMEMBERED)
+        for id in list(islice(self.recent, surplus)):
+            del self.recent[id]
+        return new
+
 
 def scan(cursor: Any) -> Flow[tuple[Any, list[str]]]:
     """
     Go one step of SCAN_COUNT keys through the server. Return the next cursor, and the
     ids of the sessions among the keys. The first cursor is "0", the last b"0".
+
+    SCAN may return a key more than once, and GLIDE goes through a node of a cluster a
+    second time if it hears meanwhile that something has changed there. That is not
+    passed on, as long as it is not too long ago.
     """
-    cursor, names = yield from _scanned(scanning(cursor, conf.SCAN_COUNT))
-    return cursor, ids_among(names)
+    place = cursor if isinstance(cursor, Place) else Place(cursor)
+    words = scanning(place.cursor, conf.SCAN_COUNT)
+    place.cursor, names = yield from _scanned(words)
+    ids = place.new_among(ids_among(names))
+    return (b"0" if place.cursor == b"0" else place), ids
 
 
 def _scanned(words: Command) -> Flow[tuple[Any, list[bytes]]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
-from django_valkey_sessions import client, codec, keys, scripts, sessions
+from django_valkey_sessions import client, codec, keys, scripts, sessions, sweeping
 from django_valkey_sessions.backend import SessionStore
 from django_valkey_sessions.codec import Unreadable
 from django_valkey_sessions.exceptions import ConnectionLost, SessionStoreUnavailable
@@ -324,6 +324,33 @@ def all_pages(api, where=None):
         pages.append(api("page", start, where))
         start = pages[-1].next
     return pages
+
+
+def test_what_a_scan_finds_twice_is_one_session(prefix, monkeypatch):
+    """As SCAN may return keys, and GLIDE goes through a node of a cluster again."""
+    ids = {sessions.id_of(new_session()) for _ in range(5)}
+    scanned = sweeping._scanned
+    steps = []
+
+    def twice(words):
+        cursor, names = yield from scanned(words)
+        steps.append(cursor)
+        return (cursor if len(steps) > 1 else "0"), [*names, *names]
+
+    monkeypatch.setattr(sweeping, "_scanned", twice)
+    assert sessions.count() == 5
+    steps.clear()
+    assert sorted(SessionStore.ids()) == sorted(ids)
+    steps.clear()
+    assert sorted(info.id for info in sessions.iterate()) == sorted(ids)
+
+
+def test_a_scan_remembers_so_many_ids_and_no_more(monkeypatch):
+    monkeypatch.setattr(sweeping, "REMEMBERED", 3)
+    place = sweeping.Place("0")
+    assert place.new_among(["a", "b", "a"]) == ["a", "b"]
+    assert place.new_among(["b", "c", "d"]) == ["c", "d"]
+    assert list(place.recent) == ["b", "c", "d"]
 
 
 def test_pages_have_all_sessions_and_only_these(api, prefix, others, small_pages):
