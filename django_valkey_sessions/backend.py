@@ -98,6 +98,7 @@ class SessionStore(SessionBase):
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
+        conf.follow()
         self.serializer = conf.SERIALIZER or self.serializer
         # What the data in memory was loaded from, or last saved as. None: whatever
         # the server has is replaced.

@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import lru_cache, wraps
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
 from .merge import Rule
@@ -87,48 +89,45 @@ NOTHING: dict[str, Any] = {}
 #: Stands for settings that Django has not set up.
 NOT_SET_UP: Any = object()
 
-
-def _remembering(kind: type["Conf"]) -> type["Conf"]:
-    """Have each property computed once for each state of VALKEY_SESSIONS."""
-    for name, made in inspect.getmembers(kind, lambda m: isinstance(m, property)):
-        setattr(kind, name, property(_remembered(name, made.fget)))
-    return kind
-
-
-def _remembered(name: str, compute: Callable[["Conf"], Any]) -> Callable[["Conf"], Any]:
-    @wraps(compute)
-    def get(self: "Conf") -> Any:
-        source, content, known = self._state
-        # A request asks for some twenty settings, and Django's own way to one takes as
-        # long as all of this. This finds only what that has found before, which Django
-        # forgets when it changes. A test may also change the dictionary itself.
-        try:
-            value = _past_django(settings, "VALKEY_SESSIONS")
-        except AttributeError:
-            value = self._all()
-        if value is not source or value != content:
-            known = self._new_state()
-        if name not in known:
-            known[name] = compute(self)
-        return known[name]
-
-    return get
-
-
-#: Past LazyObject's, which is written in Python.
+#: Past LazyObject's, which is written in Python. Of a setting this finds only what that
+#: has found before, which Django forgets when it changes.
 _past_django = object.__getattribute__
 
+T = TypeVar("T")
 
-@_remembering
+
+class setting(Generic[T]):
+    """
+    A property that is computed once for each state of VALKEY_SESSIONS. From then on it
+    is an attribute of the object like any other: a request asks for some twenty, and
+    each would be a call.
+    """
+
+    def __init__(self, compute: "Callable[[Conf], T]") -> None:
+        self.compute = compute
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, conf: None, kind: Any = None) -> "setting[T]": ...
+    @overload
+    def __get__(self, conf: "Conf", kind: Any = None) -> T: ...
+    def __get__(self, conf: "Conf | None", kind: Any = None) -> "setting[T] | T":
+        if conf is None:
+            return self
+        return conf.remember(self.compute)
+
+
 class Conf:
     def __init__(self) -> None:
-        # A state of VALKEY_SESSIONS: the dictionary, what was in it, and what that
-        # means as far as somebody has asked.
-        self._state: tuple[Any, Any, dict[str, Any]] = (None, None, {})
+        # VALKEY_SESSIONS, what was in it, and what that means as far as somebody has
+        # asked.
+        self._source: Any = NOT_SET_UP
+        self._content: Any = None
+        self._known: dict[str, Any] = {}
         # Django's settings, if they had no VALKEY_SESSIONS when they were last asked.
         self._without: Any = NOT_SET_UP
 
-    @property
+    @setting
     def LOCATION(self) -> Location:
         value = self._get("LOCATION", "valkey://127.0.0.1:6379/0")
         urls = [value] if isinstance(value, str) else value
@@ -144,11 +143,11 @@ class Conf:
             )
         return _location(tuple(urls))
 
-    @property
+    @setting
     def CLUSTER(self) -> bool:
         return self._flag("CLUSTER", False, "E006")
 
-    @property
+    @setting
     def REPLICAS_ACK(self) -> int:
         value = self._get("REPLICAS_ACK", None)
         if value is None:
@@ -161,7 +160,7 @@ class Conf:
             "Give how many replicas have to confirm a change: a whole number, or None.",
         )
 
-    @property
+    @setting
     def OPTIONS(self) -> Mapping[str, Any]:
         value = self._get("OPTIONS", {})
         if not (isinstance(value, dict) and all(isinstance(k, str) for k in value)):
@@ -173,7 +172,7 @@ class Conf:
             )
         return value
 
-    @property
+    @setting
     def CLIENT(self) -> Callable[[], Any] | None:
         factory: Callable[[], Any] | None = self._imported("CLIENT", "E010")
         if factory is None or callable(factory):
@@ -185,7 +184,7 @@ class Conf:
             "glide_sync, or the dotted path of one.",
         )
 
-    @property
+    @setting
     def ASYNC(self) -> str:
         value = self._get("ASYNC", "auto")
         if value in ("auto", "native", "thread"):
@@ -196,7 +195,7 @@ class Conf:
             "It can be 'auto', 'native' or 'thread'.",
         )
 
-    @property
+    @setting
     def PREFIX(self) -> str:
         value = self._get("PREFIX", "session:")
         if isinstance(value, str) and value:
@@ -208,7 +207,7 @@ class Conf:
             "'session:'. Without a prefix every key of the server would be ours.",
         )
 
-    @property
+    @setting
     def TTL(self) -> float | Callable[..., Any] | None:
         value: Any = self._imported("TTL", "E014")
         if callable(value):
@@ -216,27 +215,27 @@ class Conf:
             return compute
         return self._seconds("TTL", value, "E014", "or a callable that takes a session")
 
-    @property
+    @setting
     def EXPIRE(self) -> bool:
         return self._flag("EXPIRE", True, "E015")
 
-    @property
+    @setting
     def TOUCH(self) -> bool:
         return self._flag("TOUCH", True, "E016")
 
-    @property
+    @setting
     def TOUCH_INTERVAL(self) -> float | None:
         value = self._get("TOUCH_INTERVAL", None)
         if value in (0, timedelta(0)) and not isinstance(value, bool):
             return 0.0
         return self._seconds("TOUCH_INTERVAL", value, "E017", "or 0 for every request")
 
-    @property
+    @setting
     def MAX_LIFETIME(self) -> float | None:
         value = self._get("MAX_LIFETIME", None)
         return self._seconds("MAX_LIFETIME", value, "E018", "or None for no limit")
 
-    @property
+    @setting
     def RENEW_AFTER(self) -> float | None:
         value = self._get("RENEW_AFTER", None)
         seconds = self._seconds("RENEW_AFTER", value, "E038", "or None for never")
@@ -249,7 +248,7 @@ class Conf:
             "valid as well.",
         )
 
-    @property
+    @setting
     def MERGE(self) -> Mapping[str, Rule]:
         value = self._get("MERGE", {})
         if not (isinstance(value, dict) and all(isinstance(k, str) for k in value)):
@@ -258,7 +257,7 @@ class Conf:
             )
         return {key: self._rule(key, rule) for key, rule in value.items()}
 
-    @property
+    @setting
     def SERIALIZER(self) -> Any:
         serializer = self._imported("SERIALIZER", "E020")
         methods = (getattr(serializer, name, None) for name in ("dumps", "loads"))
@@ -272,11 +271,11 @@ class Conf:
             "its dotted path.",
         )
 
-    @property
+    @setting
     def SEAL(self) -> bool:
         return self._flag("SEAL", True, "E021")
 
-    @property
+    @setting
     def DICTIONARY(self) -> tuple[Path | None, ...]:
         value = self._get("DICTIONARY", None)
         if value is None:
@@ -295,7 +294,7 @@ class Conf:
             "the one that ships.",
         )
 
-    @property
+    @setting
     def SCAN_COUNT(self) -> int:
         value = self._get("SCAN_COUNT", 1000)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
@@ -307,11 +306,11 @@ class Conf:
             "from 1 on.",
         )
 
-    @property
+    @setting
     def USER_INDEX(self) -> bool:
         return self._flag("USER_INDEX", True, "E028")
 
-    @property
+    @setting
     def MAX_SESSIONS_PER_USER(self) -> int | None:
         value = self._get("MAX_SESSIONS_PER_USER", None)
         if value is None:
@@ -324,7 +323,7 @@ class Conf:
             "Give a whole number from 1 on, or None for no limit.",
         )
 
-    @property
+    @setting
     def RECORD_DEVICE(self) -> bool | Callable[[Any], str | None]:
         value: Any = self._imported("RECORD_DEVICE", "E036")
         if value is None:
@@ -341,7 +340,7 @@ class Conf:
             "address from which it came, or the dotted path of one.",
         )
 
-    @property
+    @setting
     def PREVIOUS_ENGINE(self) -> type[SessionBase] | None:
         value = self._get("PREVIOUS_ENGINE", None)
         if value is None:
@@ -370,7 +369,7 @@ class Conf:
             )
         return store
 
-    @property
+    @setting
     def PASSIVE_PATHS(self) -> tuple[str | re.Pattern[str], ...]:
         value = self._get("PASSIVE_PATHS", ())
         if isinstance(value, (list, tuple)) and all(map(_is_path, value)):
@@ -387,7 +386,7 @@ class Conf:
         """Return the names of all settings."""
         return [
             name
-            for name, _ in inspect.getmembers(cls, lambda m: isinstance(m, property))
+            for name, _ in inspect.getmembers(cls, lambda m: isinstance(m, setting))
         ]
 
     def is_set(self, name: str) -> bool:
@@ -409,11 +408,34 @@ class Conf:
                     "E002", f"VALKEY_SESSIONS has no setting {name!r}.", hint
                 )
 
-    def _new_state(self) -> dict[str, Any]:
-        value, known = self._all(), dict[str, Any]()
-        content = {name: _kept(one) for name, one in value.items()}
-        self._state = value, content, known
-        return known
+    def remember(self, compute: Callable[["Conf"], T]) -> T:
+        """Return what a property is, and let it be that until they change."""
+        known, name = self._known, compute.__name__
+        value = compute(self)
+        known[name] = vars(self)[name] = value
+        if known is not self._known:  # They have, in another thread.
+            vars(self).pop(name, None)
+        return value
+
+    def follow(self) -> None:
+        """
+        Take note of what VALKEY_SESSIONS are now. Where Django tells of a change, as in
+        tests, that is done already; not where they were assigned to, or changed inside.
+        """
+        try:
+            value = _past_django(settings, "VALKEY_SESSIONS")
+        except AttributeError:
+            value = self._all()
+        if value is not self._source or value != self._content:
+            self.forget()
+            self._source = value
+            self._content = {name: _kept(one) for name, one in value.items()}
+
+    def forget(self) -> None:
+        """Have each property computed anew."""
+        before, self._known = self._known, {}
+        for name in [*before]:
+            vars(self).pop(name, None)
 
     def _all(self) -> dict[str, Any]:
         holder = _past_django(settings, "_wrapped")
@@ -625,3 +647,9 @@ def _bad_url(url: str, what: str) -> BadSetting:
 
 
 conf = Conf()
+
+
+@receiver(setting_changed, dispatch_uid="django_valkey_sessions.conf")
+def _follow_django(*, setting: str, **kwargs: Any) -> None:
+    if setting == "VALKEY_SESSIONS":
+        conf.forget()

@@ -107,8 +107,10 @@ def test_settings_are_followed_however_they_change(settings):
             assert conf.PREFIX == "session:"
         assert conf.PREFIX == "a:"
         django_settings.VALKEY_SESSIONS["PREFIX"] = "b:"
+        conf.follow()
         assert conf.PREFIX == "b:"
         django_settings.VALKEY_SESSIONS = {"PREFIX": "c:"}
+        conf.follow()
         assert conf.PREFIX == "c:"
     assert conf.PREFIX == "session:"
     settings.VALKEY_SESSIONS = {"PREFIX": "d:"}
@@ -122,8 +124,10 @@ def test_a_value_may_be_changed_inside(configure):
     configure(PASSIVE_PATHS=["/poll/"], MERGE={"a": merge.add})
     assert (conf.PASSIVE_PATHS, [*conf.MERGE]) == (("/poll/",), ["a"])
     django_settings.VALKEY_SESSIONS["PASSIVE_PATHS"].append("/feed/")
+    conf.follow()
     assert conf.PASSIVE_PATHS == ("/poll/", "/feed/")
     django_settings.VALKEY_SESSIONS["MERGE"]["b"] = merge.union
+    conf.follow()
     assert [*conf.MERGE] == ["a", "b"]
 
 
