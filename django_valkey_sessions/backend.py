@@ -8,7 +8,7 @@ their replies; its public pair, blocking and awaiting, drives it (see flow.py).
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -21,9 +21,9 @@ from django.views.decorators.debug import sensitive_variables
 from . import client, codec, index, keys, lifetimes, previous, renewal, writes
 from .arrivals import end_over_there, move_in, moved_key_of, over_there
 from .client import WrongType
-from .codec import Unreadable
+from .codec import Unreadable, Version
 from .conf import LONGEST, conf
-from .exceptions import ConnectionLost, SessionConflict
+from .exceptions import ConnectionLost, SessionConflict, SessionStoreUnavailable
 from .flow import Call, Command, Flow, arun, run
 from .index import USER_KEY, Entry, user_of
 from .lifetimes import EXPIRY_KEY
@@ -55,18 +55,6 @@ PAUSE, LONGEST_PAUSE = 0.008, 0.5
 LED_ON = 3
 
 
-@dataclass(slots=True)
-class Version:
-    """A state of the session, as the server has it."""
-
-    payload: bytes = field(repr=False)  # Reprs get into error reports.
-    stamp: bytes
-    created: int  # Unix seconds.
-    user: str | None
-    expires: int | None  # Unix milliseconds; None: the server's key expires.
-    leads: bool = False  # It is no session but leads to one: see renewal.py.
-
-
 class Opened(NamedTuple):
     """A stored version, and its data."""
 
@@ -91,39 +79,41 @@ class SessionStore(SessionBase):
     with_cookie = False
 
     _session_cache: dict[str, Any]
+    _session_key: str | None
     if TYPE_CHECKING:  # What django-stubs do not tell of SessionBase.
 
         def _get_session(self, no_load: bool = False) -> dict[str, Any]: ...
         async def _aget_session(self, no_load: bool = False) -> dict[str, Any]: ...
 
+    # What the data in memory was loaded from, or last saved as. None: whatever the
+    # server has is replaced.
+    _base: Version | None = None
+    # When the session was created, and for whom. Unlike the base it survives clear(),
+    # which does not make the session any younger.
+    _origin: tuple[int, str | None] | None = None
+    # When the server lets the session expire, in time.monotonic()'s seconds, as far as
+    # is known.
+    _expires_at: float | None = None
+    # Stock middleware asks for the session again after a view has failed to get it.
+    _outage: client.Outage | None = None
+    # A key that is not the session's yet. Not a local variable, because these are shown
+    # in error reports.
+    _next_key = ""
+    # Under which key the server has the session, where that is not its own: from
+    # cycle_key() to the next save, if that is sure to come.
+    _left_key = ""
+    # Which key the client has shown that it has: the id.
+    _shown: str | None = None
+    #: Whether the session has another key than the one it was asked for with, because
+    #: another request has renewed it.
+    followed = False
+
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
         conf.follow()
         self.serializer = conf.SERIALIZER or self.serializer
-        # What the data in memory was loaded from, or last saved as. None: whatever
-        # the server has is replaced.
-        self._base: Version | None = None
-        # When the session was created, and for whom. Unlike the base it survives
-        # clear(), which does not make the session any younger.
-        self._origin: tuple[int, str | None] | None = None
-        # When the server lets the session expire, in time.monotonic()'s seconds, as
-        # far as is known.
-        self._expires_at: float | None = None
-        # Stock middleware asks for the session again after a view has failed to get it.
-        self._outage = client.Outage()
         # What was sent to be stored, by its stamp, since it was last known to be.
         self._sent: dict[bytes, Version] = {}
-        # A key that is not the session's yet. Not a local variable, because these are
-        # shown in error reports.
-        self._next_key = ""
-        # Under which key the server has the session, where that is not its own: from
-        # cycle_key() to the next save, if that is sure to come.
-        self._left_key = ""
-        # Which key the client has shown that it has: the id.
-        self._shown: str | None = None
-        # Whether the session has another key than the one it was asked for with,
-        # because another request has renewed it.
-        self.followed = False
 
     # The public pairs.
 
@@ -412,10 +402,13 @@ class SessionStore(SessionBase):
     # The flows.
 
     def _load(self) -> Flow[dict[str, Any]]:
-        if self.session_key is None:
+        if self._session_key is None:
             return {}
-        id, led = self._stored_id(), None
-        with self._outage:
+        id, led = keys.session_id(self._left_key or self._session_key), None
+        if self._outage is not None:
+            self._outage.check()
+        started = time.monotonic()
+        try:
             blob, expires_at = yield from self._fetch(id)
             if blob is None:
                 blob = yield from self._move_in(id)
@@ -423,6 +416,10 @@ class SessionStore(SessionBase):
             if found is not None and found[0].leads:
                 bearer = Bearer(self._stored_key())
                 led, found, expires_at = yield from self._led(bearer, found[0])
+        except SessionStoreUnavailable as error:
+            self._outage = self._outage or client.Outage()
+            self._outage.note(error, started)
+            raise
         # A second, explicit load() leaves the data in memory as they are, and so has
         # to leave what they were loaded from, and the key they belong to.
         first = not hasattr(self, "_session_cache")
@@ -455,6 +452,9 @@ class SessionStore(SessionBase):
 
     def _opened(self, blob: Any, id: str) -> Flow[Opened | None]:
         """Return the stored version and its data; None if there is no session."""
+        if blob is None:
+            return None
+        found: Opened | None
         try:
             found = self._open(blob, id)
         except Unreadable:
@@ -516,7 +516,8 @@ class SessionStore(SessionBase):
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
-            write = writes.amend if self.keeps_expiry() else writes.swap
+            kept = self.passive and self.keeps_expiry()
+            write = writes.amend if kept else writes.swap
             yield from self._replace(id, id, write, payload)
         elif not self.passive and not (yield from self._touch()):
             raise self._gone()
@@ -549,7 +550,7 @@ class SessionStore(SessionBase):
             raise CreateError
         self._keep(version, _expires_at(lifetime))
         yield from self._announce(session_created, id, version.user, previous_id=None)
-        yield from self._logged_in(id, None, version.user)
+        yield from self._logged_in(id, version.user)
 
     def _replace(
         self, old: str, new: str, write: writes.Write, payload: bytes | None = None
@@ -565,7 +566,7 @@ class SessionStore(SessionBase):
             kept = self._base if write is writes.amend else None
             version, blob, lifetime = self._next(new, payload or self._payload(), kept)
             expected = self._base.stamp if self._base else b""
-            former = self._former()
+            former = None if self._origin is None else self._origin[1]
             entry = Entry(new, lifetime, version.user, former)
             self._sent[version.stamp] = version
             try:
@@ -577,7 +578,8 @@ class SessionStore(SessionBase):
                 if lifetime <= 0:
                     yield from self._ended(old, former, "expired")
                     return False
-                yield from self._logged_in(new, former, version.user)
+                if version.user != former:
+                    yield from self._logged_in(new, version.user)
                 return True
             if attempt:  # Two may meet by chance; more of them have to spread.
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
@@ -890,10 +892,10 @@ class SessionStore(SessionBase):
     def _ended(self, id: str, user: str | None, reason: str) -> Flow[None]:
         return self._announce(session_ended, id, user, reason=reason)
 
-    def _logged_in(self, id: str, former: str | None, user: str | None) -> Flow[None]:
+    def _logged_in(self, id: str, user: str | None) -> Flow[None]:
         """End sessions of a user who has just logged in and has too many of them."""
         most = conf.MAX_SESSIONS_PER_USER
-        if most is None or not conf.USER_INDEX or user is None or user == former:
+        if most is None or not conf.USER_INDEX or user is None:
             return
         from . import sessions
 
@@ -906,11 +908,11 @@ class SessionStore(SessionBase):
         return None if self._origin is None else self._origin[1]
 
     def _id(self) -> str:
-        return keys.session_id(cast(str, self.session_key))
+        return keys.session_id(cast(str, self._session_key))
 
     def _stored_key(self) -> str:
         """Return the key under which the server has the session."""
-        return self._left_key or cast(str, self.session_key)
+        return self._left_key or cast(str, self._session_key)
 
     def _stored_id(self) -> str:
         return keys.session_id(self._stored_key())
@@ -918,23 +920,14 @@ class SessionStore(SessionBase):
     def _payload(self) -> bytes:
         return codec.serialize(self._session_cache, self.serializer)
 
-    def _open(self, blob: Any, id: str) -> Opened | None:
-        if blob is None:
-            return None
+    def _open(self, blob: Any, id: str) -> Opened:
         if not isinstance(blob, bytes):
             raise Unreadable("it is no string")
-        envelope = codec.unpack(blob, id)
-        data: dict[str, Any] = {}
-        if not envelope.leads:
-            data = codec.deserialize(envelope.payload, self.serializer)
-        version = Version(
-            envelope.payload,
-            envelope.stamp,
-            envelope.created,
-            user_of(data),
-            envelope.expires,
-            envelope.leads,
-        )
+        version = codec.unpack(blob, id)
+        if version.leads:
+            return Opened(version, {})
+        data = codec.deserialize(version.payload, self.serializer)
+        version.user = user_of(data)
         return Opened(version, data)
 
     def _next(
@@ -950,7 +943,8 @@ class SessionStore(SessionBase):
         if kept is not None:
             expires = kept.expires
         blob = codec.pack(payload, id, created, expires)
-        version = Version(payload, codec.stamp_of(blob), created, user, expires)
+        stamp = codec.stamp_of(blob)
+        version = Version(payload, created, stamp, expires, user=user)
         return version, blob, lifetime
 
     def _age(self) -> tuple[int, str | None]:

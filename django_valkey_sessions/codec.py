@@ -26,6 +26,7 @@ is always 0 in the first byte of a frame,
 """
 
 import hashlib
+import json
 import os
 import struct
 import threading
@@ -42,6 +43,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.core.signing import JSONSerializer
 from django.utils.encoding import force_bytes
 from django.views.decorators.debug import sensitive_variables
 
@@ -86,17 +88,22 @@ class Unreadable(Exception):
 
 
 @dataclass(slots=True)
-class Envelope:
+class Version:
+    """A state of the session, as the server has it."""
+
     payload: bytes = field(repr=False)  # Reprs get into error reports.
     created: int  # Unix seconds.
     stamp: bytes
-    expires: int | None  # Unix milliseconds; None: the key itself expires.
-    leads: bool = False  # The payload is no session but leads to one.
+    expires: int | None  # Unix milliseconds; None: the server's key expires.
+    leads: bool = False  # It is no session but leads to one: see renewal.py.
+    user: str | None = None  # Whose session it is, for who has read the payload.
 
 
 @sensitive_variables()
 def serialize(data: dict[str, Any], serializer: Any) -> bytes:
     """Return the payload: the session's data as the serializer writes it."""
+    if serializer is JSONSerializer:
+        return Hidden(_write_json(data).encode("latin-1"))
     payload = serializer().dumps(data)
     if isinstance(payload, bytes):
         return Hidden(payload)
@@ -109,7 +116,10 @@ def serialize(data: dict[str, Any], serializer: Any) -> bytes:
 def deserialize(payload: bytes, serializer: Any) -> dict[str, Any]:
     """Return the session's data. Raise Unreadable if the payload is something else."""
     try:
-        data = serializer().loads(bytes(payload))  # Some take nothing derived.
+        if serializer is JSONSerializer:
+            data = _read_json(payload.decode("latin-1"))
+        else:
+            data = serializer().loads(bytes(payload))  # Some take nothing derived.
     except MemoryError:
         raise  # That says nothing about the value.
     except Exception as error:
@@ -119,6 +129,20 @@ def deserialize(payload: bytes, serializer: Any) -> dict[str, Any]:
     if isinstance(data, dict):
         return data
     raise Unreadable(f"it holds {type(data).__name__}, not a dictionary")
+
+
+# What Django's serializer does, without what it does anew each time.
+_write_json = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
+
+
+def _read_json(text: str) -> Any:
+    try:
+        data, end = _decode(text)
+    except ValueError:
+        end = -1
+    # Blanks may stand around it. Else this says what is wrong.
+    return data if end == len(text) else json.loads(text)
 
 
 def pack(
@@ -146,7 +170,7 @@ def pack(
     return header + sealed
 
 
-def unpack(blob: bytes, id: str) -> Envelope:
+def unpack(blob: bytes, id: str) -> Version:
     """Open the value stored under this id. Raise Unreadable if that can't be done."""
     flags, created, stamp, expires, size = _head(blob)
     if flags & SEALED:
@@ -160,7 +184,7 @@ def unpack(blob: bytes, id: str) -> Envelope:
         raise Unreadable("it belongs to another session")
     number = flags & DICTIONARY
     payload = _decompress(body, number) if number else body
-    return Envelope(payload, created, stamp, expires, bool(flags & LEADING))
+    return Version(payload, created, stamp, expires, bool(flags & LEADING))
 
 
 def stamp_of(blob: bytes) -> bytes:
@@ -222,7 +246,11 @@ PADS = (0x36, 0x5C)
 
 
 def _unseal(body: bytes, stamp: bytes, associated: bytes, id: str) -> bytes:
-    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+    try:
+        return _cipher(settings.SECRET_KEY, id).decrypt(stamp, body, associated)
+    except InvalidTag:
+        pass
+    for secret in settings.SECRET_KEY_FALLBACKS:
         try:
             return _cipher(secret, id).decrypt(stamp, body, associated)
         except InvalidTag:

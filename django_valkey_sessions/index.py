@@ -82,7 +82,7 @@ class Entry:
 
     def words(self, indexes: list[tuple[str, bytes]]) -> tuple[str, str]:
         """Return what a script wants to know that lets these indexes follow."""
-        return str(self.lifetime), "".join(sign for sign, _ in indexes)
+        return str(self.lifetime), "".join([sign for sign, _ in indexes])
 
     def following(self, sign: str, index: bytes) -> Evaluation:
         """Return what lets this index follow by itself."""
@@ -129,7 +129,7 @@ class Write:
         """Return what to send to the session's node."""
         if conf.CLUSTER or not (indexes := self.entry.indexes()):
             return self.plain
-        found = [self.key, *(index for _, index in indexes)]
+        found = [self.key, *[index for _, index in indexes]]
         words = self.entry.words(indexes)
         return Evaluation(self.along, found, [*words, *self.arguments])
 
@@ -265,7 +265,8 @@ def _unpacked(reply: Any) -> Any:
     if not isinstance(reply, list):
         return reply
     reply, answer = reply
-    note([answer])
+    if answer:
+        note([answer])
     return reply
 
 

@@ -74,8 +74,8 @@ class SessionInfo:
 
     def decode(self) -> dict[str, Any]:
         """Return the session's data. Raise codec.Unreadable if that can't be done."""
-        envelope = codec.unpack(self._blob, self.id)
-        return codec.deserialize(envelope.payload, SessionStore().serializer)
+        version = codec.unpack(self._blob, self.id)
+        return codec.deserialize(version.payload, SessionStore().serializer)
 
     @property
     def device(self) -> Device | None:
@@ -680,15 +680,15 @@ def _info(id: str, blob: Any, left: Any, serializer: Any) -> SessionInfo | None:
     now = time.time()
     ends = [now + left / 1000] if isinstance(left, int) and left >= 0 else []
     try:
-        envelope = codec.unpack(blob, id)
-        data = codec.deserialize(envelope.payload, serializer)
+        version = codec.unpack(blob, id)
+        data = codec.deserialize(version.payload, serializer)
     except Unreadable:
         return SessionInfo(id, None, None, _moment(ends), len(blob), blob)
-    if envelope.expires is not None:
-        ends.append(envelope.expires / 1000)
+    if version.expires is not None:
+        ends.append(version.expires / 1000)
     if conf.MAX_LIFETIME is not None:
-        ends.append(envelope.created + conf.MAX_LIFETIME)
-    created = _moment([envelope.created])
+        ends.append(version.created + conf.MAX_LIFETIME)
+    created = _moment([version.created])
     return SessionInfo(id, user_of(data), created, _moment(ends), len(blob), blob)
 
 

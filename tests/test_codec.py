@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 import struct
 import threading
 import traceback
@@ -20,7 +21,7 @@ from django.test import override_settings
 from hypothesis import strategies as st
 
 from django_valkey_sessions import codec, keys, shorthand
-from django_valkey_sessions.codec import Envelope, Unreadable, pack, unpack
+from django_valkey_sessions.codec import Unreadable, Version, pack, unpack
 from django_valkey_sessions.conf import BadSetting
 
 patient = hypothesis.settings(
@@ -97,7 +98,7 @@ def test_what_was_packed_is_unpacked(payload, created, expires, on):
     with seals(on):
         blob = pack(payload, ID, created, expires)
         stamp = codec.stamp_of(blob)
-        assert unpack(blob, ID) == Envelope(payload, created, stamp, expires)
+        assert unpack(blob, ID) == Version(payload, created, stamp, expires)
 
 
 @patient
@@ -182,7 +183,7 @@ def test_a_value_of_version_1_stays_readable():
         "01c06553f100efe06ad37f85a109daa0c587000001a3185c507b"
         "7e09a11029065f7c4cc54d9a607ecce87fbd22458c46e0"
     )
-    assert unpack(blob, ID) == Envelope(SHORT, CREATED, blob[6:18], EXPIRES)
+    assert unpack(blob, ID) == Version(SHORT, CREATED, blob[6:18], EXPIRES)
 
 
 @pytest.mark.parametrize(
@@ -535,7 +536,7 @@ def opened(blob, on):
 @patient
 @hypothesis.given(st.binary(max_size=100), st.booleans())
 def test_arbitrary_bytes_are_unreadable_or_an_envelope(blob, on):
-    assert isinstance(opened(blob, on), (Unreadable, Envelope))
+    assert isinstance(opened(blob, on), (Unreadable, Version))
 
 
 @patient
@@ -547,7 +548,7 @@ def test_an_arbitrary_body_is_refused_where_seal_is_on(body, flags):
 @patient
 @hypothesis.given(st.binary(max_size=100), st.integers(0, 255))
 def test_an_arbitrary_body_does_no_harm_where_seal_is_off(body, flags):
-    assert isinstance(opened(forged(flags, body), on=False), (Unreadable, Envelope))
+    assert isinstance(opened(forged(flags, body), on=False), (Unreadable, Version))
 
 
 @patient
@@ -558,7 +559,7 @@ def test_a_damaged_frame_does_no_harm(payload, data):
     place = data.draw(st.integers(26, len(blob) - 1))
     mask = data.draw(st.integers(1, 255))
     damaged = opened(flipped(blob, place, mask), on=False)
-    assert isinstance(damaged, (Unreadable, Envelope))
+    assert isinstance(damaged, (Unreadable, Version))
 
 
 # Secrets.
@@ -674,6 +675,71 @@ def test_arbitrary_bytes_do_not_break_djangos_serializer(payload):
     except Unreadable:
         data = {}
     assert isinstance(data, dict)
+
+
+# What a session may hold, and what json writes although nobody should ask it to.
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text() | st.integers() | st.booleans(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@patient
+@hypothesis.given(st.dictionaries(st.text(), VALUES, max_size=6))
+def test_sessions_are_written_as_djangos_serializer_does(data):
+    payload = codec.serialize(data, JSONSerializer)
+    assert payload == JSONSerializer().dumps(data)
+    read = codec.deserialize(payload, JSONSerializer)
+    assert repr(read) == repr(JSONSerializer().loads(payload))
+
+
+@pytest.mark.parametrize("data", [{"a": {1}}, {"a": b"x"}, {("a",): 1}, {"a": object}])
+def test_what_djangos_serializer_does_not_write_is_the_same_error(data):
+    with pytest.raises(TypeError) as theirs:
+        JSONSerializer().dumps(data)
+    with pytest.raises(TypeError, match=f"^{re.escape(str(theirs.value))}$"):
+        codec.serialize(data, JSONSerializer)
+
+
+TEXTS = st.sampled_from(
+    [
+        '{"a":1}',
+        "{",
+        "}",
+        "{}",
+        "[]",
+        "1",
+        '"a"',
+        "NaN",
+        "null",
+        " ",
+        "\t",
+        "\n",
+        "\x00",
+    ]
+)
+
+
+@patient
+@hypothesis.given(
+    st.lists(TEXTS, max_size=5).map("".join).map(str.encode) | st.binary()
+)
+@hypothesis.example(b"\xef\xbb\xbf{}")
+@hypothesis.example(b'{"a":1' + b"0" * 5000 + b"}")
+def test_foreign_payloads_are_read_as_djangos_serializer_does(payload):
+    try:
+        theirs = JSONSerializer().loads(payload)
+    except ValueError:
+        theirs = None
+    try:
+        ours = codec.deserialize(payload, JSONSerializer)
+    except Unreadable:
+        ours = None
+    assert repr(ours) == repr(theirs if isinstance(theirs, dict) else None)
 
 
 # Dictionaries of the site.

@@ -31,17 +31,25 @@ class Outage:
     def __enter__(self) -> None:
         """Fail at once during an outage; else try inside of this, one at a time."""
         self.started = time.monotonic()
-        if self.error is not None and self.started < self.until:
-            raise type(self.error)(*self.error.args)
+        self.check()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, SessionStoreUnavailable):
-            self.error = error
-            # Not counted from now alone: the attempt may have taken half a second.
-            self.until = max(
-                self.started + FAILURE_REMEMBERED,
-                time.monotonic() + FAILURE_REMEMBERED / 2,
-            )
+            self.note(error, self.started)
+
+    def check(self) -> None:
+        """Raise the error again if it came a moment ago."""
+        if self.error is not None and time.monotonic() < self.until:
+            raise type(self.error)(*self.error.args)
+
+    def note(self, error: SessionStoreUnavailable, started: float) -> None:
+        """Remember the error of an attempt that was begun then."""
+        self.error = error
+        # Not counted from now alone: the attempt may have taken half a second.
+        self.until = max(
+            started + FAILURE_REMEMBERED,
+            time.monotonic() + FAILURE_REMEMBERED / 2,
+        )
 
 
 class Reach:
