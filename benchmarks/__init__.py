@@ -20,6 +20,7 @@ The first folders below are older: each measures one thing of its own.
     load        a process that sends requests
     costs, latency, network, serving, stored, startup
                 the measures
+    profile     the measure that shows why (a folder)
     run         the command
     targets     what is to be reached
     charts, report

@@ -16,6 +16,7 @@ from . import targets
 from .charts import Bar, bars
 from .data import KINDS
 from .engines import ENGINES, FLOORS, MINE, VARIANTS, label
+from .profile.owners import CLIENT, DJANGO, ENGINE, LOOP
 from .visits import REQUESTS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -23,7 +24,7 @@ CHARTS = DOCUMENT.parent / "performance"
 
 Results = dict[str, Any]
 MISSING = "Not measured."
-MEASURES = ("costs", "latency", "network", "serving", "stored", "startup")
+MEASURES = ("costs", "latency", "network", "serving", "stored", "startup", "profile")
 ORDER = [MINE, *VARIANTS, *list(ENGINES)[1:], *FLOORS]
 
 
@@ -226,6 +227,8 @@ def _served(kind: str) -> Callable[[Results], str]:
         "p99, ms": "p99",
         "CPU, µs": "application",
         "server's CPU, µs": "server",
+        "waits": "waits",
+        "preempted": "preemptions",
     }
 
     def table(results: Results) -> str:
@@ -279,6 +282,74 @@ def _inside(results: Results) -> str:
             for name, spent in found.items()
         ],
     )
+
+
+def _calls(results: Results) -> str:
+    found = _found(results, "profile", "calls")
+
+    def cell(name: str, request: str) -> str:
+        calls = found[request].get(name)
+        if not calls:
+            return ""
+        mine = [calls.get(whose, 0) for whose in (ENGINE, CLIENT)]
+        return " / ".join(map(str, (sum(calls.values()) - sum(mine), *mine)))
+
+    return _table("function calls: Django / engine / client", ENGINES, cell, found)
+
+
+def _gil(results: Results) -> str:
+    found = _found(results, "profile", "gil")
+    if "impossible" in found:
+        return f"Not counted: {found['impossible']}"
+
+    def cell(name: str, request: str) -> str:
+        releases = found[request].get(name)
+        if not releases:
+            return "" if releases is None else "0"
+        most = sorted(releases.items(), key=lambda item: -item[1])
+        whose = ", ".join(f"{number} {library}" for library, number in most)
+        return f"{sum(releases.values())} ({whose})"
+
+    return _table("releases of the GIL", ENGINES, cell, found)
+
+
+def _stages(results: Results) -> str:
+    stages = _found(results, "profile", "stages")
+    if not stages:
+        return MISSING
+    return markdown(
+        ["microseconds", "hot", "cold"],
+        [
+            [stage["name"], number(stage["hot"]), number(stage["cold"])]
+            for stage in stages
+        ],
+    )
+
+
+def _awaited(unit: str, title: str) -> Callable[[Results], str]:
+    """Return the table of what one operation takes of this, by whose it is."""
+
+    def table(results: Results) -> str:
+        found = _found(results, "profile", "awaiting")
+        columns = {
+            f"{operation}: {part}": (operation, owners)
+            for operation in found
+            for part, owners in (
+                *((whose, [whose]) for whose in (LOOP, CLIENT, ENGINE, DJANGO)),
+                ("all", None),
+            )
+        }
+
+        def cell(name: str, column: str) -> str:
+            operation, owners = columns[column]
+            shares = found[operation].get(name, {}).get(unit, {})
+            if not shares:
+                return ""
+            return number(sum(shares.get(whose, 0) for whose in owners or shares))
+
+        return _table(title, ORDER, cell, columns)
+
+    return table
 
 
 def _targets(results: Results) -> str:
@@ -340,6 +411,11 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "uvicorn": _served("uvicorn"),
     "memory": _memory,
     "startup": _startup,
+    "calls": _calls,
+    "gil": _gil,
+    "stages": _stages,
+    "awaited-calls": _awaited("calls", "function calls of one"),
+    "awaited-time": _awaited("microseconds", "microseconds of one"),
     "who": _who,
     "conditions": _conditions,
     "targets": _targets,

@@ -167,17 +167,26 @@ class Site:
         return found[1] if found else ""
 
     def load(self, path: str, seconds: float) -> dict[str, float]:
-        """Return requests a second, their latencies, and the CPU of one."""
+        """
+        Return requests a second, their latencies, and of one the CPU, and how often a
+        thread of the application has waited or was made to wait.
+        """
         mine = [self._process.pid]
         application, server = cpu(mine), cpu(self._servers)
+        before = switches(mine)
         done = self._send(path=path, seconds=seconds)
         count = done["requests"]
+        waits, preemptions = (
+            now - then for now, then in zip(switches(mine), before, strict=True)
+        )
         return {
             "rate": count / done["seconds"],
             "p50": done["p50"],
             "p99": done["p99"],
             "application": (cpu(mine) - application) / count * 1e6,
             "server": (cpu(self._servers) - server) / count * 1e6,
+            "waits": waits / count,
+            "preemptions": preemptions / count,
         }
 
     def _send(self, **words: Any) -> dict[str, float]:
@@ -211,12 +220,34 @@ def cpu(pids: list[int]) -> float:
 
 
 def _cpu(pid: int) -> float:
-    children: list[str] = []
     spent = 0.0
     with suppress(OSError):  # It has ended just now.
         # Linux's number of the clock that all threads of this process have driven, also
         # those that have ended. In /proc the same stands in ticks of 10 ms.
         spent = time.clock_gettime((~pid << 3) | 2)
+    return spent + sum(map(_cpu, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    children: list[str] = []
+    with suppress(OSError):  # One of its threads has ended just now.
         for task in Path("/proc").glob(f"{pid}/task/*/children"):
             children += task.read_text().split()
-    return spent + sum(_cpu(int(child)) for child in children)
+    return [*map(int, children)]
+
+
+def switches(pids: list[int]) -> tuple[int, int]:
+    """
+    Return how often a thread of these processes and their children has waited for
+    something, and how often one had to wait because another was to run.
+    """
+    voluntary, involuntary = 0, 0
+    for pid in pids:
+        for status in Path("/proc").glob(f"{pid}/task/*/status"):
+            with suppress(OSError):  # It has ended just now.
+                words = dict(re.findall(r"^(\w+):\s+(\d+)$", status.read_text(), re.M))
+                voluntary += int(words["voluntary_ctxt_switches"])
+                involuntary += int(words["nonvoluntary_ctxt_switches"])
+        more = switches(_children(pid))
+        voluntary, involuntary = voluntary + more[0], involuntary + more[1]
+    return voluntary, involuntary

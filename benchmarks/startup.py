@@ -1,6 +1,9 @@
 """
 What an engine adds to a process: seconds and memory for its import and a first session
 object, and for the first command. Each time a new process, which has set up Django.
+
+All of it is compiled before, as an installer does it. Else a checkout would be compared
+with packages that are: Python may have been told to write no bytecode.
 """
 
 import json
@@ -8,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from .crew import ROOT, environment
+from .crew import ROOT, Failed, environment
 from .engines import MINE, STORES
 from .figures import ratios
 from .ground import Ground
@@ -50,21 +53,18 @@ print(json.dumps({
 
 def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any]:
     series: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for _ in range(FULL if full else QUICK):
+    for round in range(-1, FULL if full else QUICK):
         for name in STORES:
             if name in failed:
                 continue
-            done = subprocess.run(
-                [sys.executable, "-c", PROGRAM],
-                cwd=ROOT,
-                env=environment(name, ground.place),
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                failed[name] = done.stderr.strip().rpartition("\n")[2]
+            try:
+                steps = started(name, ground)
+            except Failed as error:
+                failed[name] = str(error)
                 continue
-            for step, figures in json.loads(done.stdout.splitlines()[-1]).items():
+            if round < 0:  # It has been compiled.
+                continue
+            for step, figures in steps.items():
                 for unit, figure in figures.items():
                     by_engine = series.setdefault(step, {}).setdefault(unit, {})
                     by_engine.setdefault(name, []).append(figure)
@@ -72,3 +72,23 @@ def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any
         step: {unit: ratios(rounds, MINE) for unit, rounds in units.items()}
         for step, units in series.items()
     }
+
+
+def started(name: str, ground: Ground) -> dict[str, dict[str, float]]:
+    """Start a process with this engine; return what each step has taken of what."""
+    compiled = ground.folder / "compiled"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env={
+            **environment(name, ground.place),
+            "PYTHONPYCACHEPREFIX": str(compiled),
+            "PYTHONDONTWRITEBYTECODE": "",
+        },
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise Failed(done.stderr.strip().rpartition("\n")[2])
+    steps: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    return steps

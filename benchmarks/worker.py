@@ -260,6 +260,29 @@ class Worker:
         prepare, work = self.store.operations()[operation]
         return inside.median([prepare(number) for number in range(count)], work)
 
+    # See profile/
+
+    def calls(self, request: str) -> dict[str, int]:
+        from .profile import requests
+
+        return requests.calls(request)
+
+    def gil_releases(self, request: str) -> dict[str, int]:
+        from .profile import requests
+
+        return requests.gil_releases(request)
+
+    def stages(self, times: int, port: int) -> list[dict[str, Any]]:
+        from .profile import stages
+
+        return stages.stages(times, port)
+
+    def awaited(self, operation: str, at_once: int, seconds: float) -> dict[str, Any]:
+        from .profile import awaiting
+
+        prepare, work = self.store.async_operations()[operation]
+        return awaiting.awaited(self._runner, prepare, work, at_once, seconds)
+
 
 def _now() -> tuple[float, float, int]:
     """Return clock, CPU, and how often one of the threads had to wait for something."""

@@ -27,21 +27,20 @@ is always 0 in the first byte of a frame,
 
 import hashlib
 import json
+import hmac
 import os
+import pkgutil
 import struct
 import threading
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.core.signing import JSONSerializer
 from django.utils.encoding import force_bytes
@@ -277,10 +276,16 @@ def _cipher(secret: str | bytes, id: str) -> AESGCM:
 
 @lru_cache(maxsize=16)
 def _sealing_hashes(secret: str | bytes) -> tuple[Any, Any]:
-    info = b"django_valkey_sessions.codec.seal.1"
-    key = HKDF(SHA256(), 32, salt=None, info=info).derive(force_bytes(secret))
+    key = _derived(force_bytes(secret), b"django_valkey_sessions.codec.seal.1")
     inner, outer = (bytes(byte ^ pad for byte in key.ljust(64, b"\0")) for pad in PADS)
     return hashlib.sha256(inner), hashlib.sha256(outer)
+
+
+def _derived(secret: bytes, info: bytes) -> bytes:
+    """Return 32 bytes by HKDF-SHA256 (RFC 5869), without a salt."""
+    # It is one block, and so two HMACs; cryptography's would be more to import.
+    extracted = hmac.digest(bytes(32), secret, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
 
 
 # Compressing. zstd's contexts are costly to make and not thread-safe: each thread
@@ -462,8 +467,9 @@ def _dictionary(number: int) -> Dictionary:
 
 @lru_cache(maxsize=SHIPPED)
 def _shipped_dictionary(number: int) -> Dictionary:
-    folder = resources.files("django_valkey_sessions") / "dictionaries"
-    return _prepared((folder / f"{number}.zdict").read_bytes())
+    # Django has pkgutil imported; importlib.resources would come on top.
+    content = pkgutil.get_data(__package__, f"dictionaries/{number}.zdict")
+    return _prepared(cast(bytes, content))  # None only if a loader has no files.
 
 
 def _prepared(content: bytes) -> Dictionary:

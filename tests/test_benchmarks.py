@@ -146,7 +146,10 @@ def results():
     }
     rates = {
         unit: two([1000.0], [500.0])
-        for unit in ("rate", "p50", "p99", "application", "server")
+        for unit in (
+            *("rate", "p50", "p99", "application"),
+            *("server", "waits", "preemptions"),
+        )
     }
     sizes = {
         MINE: {"bytes": 320.0, "plain": 250.0, "ratio": 1.0},
@@ -173,6 +176,20 @@ def results():
             }
         },
         "startup": {"import": {"ms": two([50.0], [1.0]), "mb": two([11.0], [0.1])}},
+        "profile": {
+            "calls": {"read": {MINE: {"Django": 200, "engine": 90, "client": 40}}},
+            "gil": {"read": {MINE: {"cffi": 2, "zstandard": 1}, "db-sqlite": {}}},
+            "stages": [{"name": "open", "hot": 8.0, "cold": 25.0}],
+            "awaiting": {
+                "aload": {
+                    MINE: {
+                        "calls": {"engine": 69.0, "client": 29.0},
+                        "microseconds": {"engine": 80.0, "page": 2.0},
+                        "each": 82.0,
+                    }
+                }
+            },
+        },
     }
     failed = {"django-valkey, awaiting": "AttributeError: no aget"}
     return {

@@ -178,6 +178,21 @@ def test_a_seal_is_aes_gcm_with_a_key_for_each_session(expires, flags, head):
     assert (blob[:2], opened) == (bytes([1, flags]), SHORT)
 
 
+@pytest.mark.parametrize(
+    "secret", [b"x", b"s" * 63, b"s" * 64, b"s" * 65, b"s" * 1000, "schlüssel".encode()]
+)
+def test_the_key_behind_all_seals_is_that_of_hkdf(secret):
+    info = b"of these"
+    expected = HKDF(SHA256(), 32, salt=None, info=info).derive(secret)
+    assert codec._derived(secret, info) == expected
+
+
+def test_the_key_behind_all_seals_is_that_of_rfc_5869():
+    # Its third example, without salt and info, of which we take the first 32 bytes.
+    expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+    assert codec._derived(b"\x0b" * 22, b"").hex() == expected
+
+
 def test_a_value_of_version_1_stays_readable():
     blob = bytes.fromhex(
         "01c06553f100efe06ad37f85a109daa0c587000001a3185c507b"
