@@ -26,8 +26,8 @@ is always 0 in the first byte of a frame,
 """
 
 import hashlib
-import json
 import hmac
+import json
 import os
 import pkgutil
 import struct
