@@ -61,8 +61,8 @@ def is_fresh(lifetime: int, expires_at: float | None) -> bool:
     interval = conf.TOUCH_INTERVAL
     if interval is None:
         interval = min(60, 0.05 * lifetime / 1000)
-    # Also a session that lives shorter than that is touched in time.
-    interval = min(interval, lifetime / 2000)
+    else:  # Also a session that lives shorter than that is touched in time.
+        interval = min(interval, lifetime / 2000)
     left = expires_at - time.monotonic()
     # A lifetime that has become shorter has to reach the server, too.
     return abs(lifetime / 1000 - left) < interval
