@@ -217,6 +217,8 @@ class SessionStore(SessionBase):
         """
         if self._shown is None or not hasattr(self, "_session_cache"):
             return False
+        if renewal.KEY not in self._session_cache:
+            return False
         known = renewal.recorded(self._session_cache)
         if known is None or known.left is None:
             return False
@@ -243,9 +245,9 @@ class SessionStore(SessionBase):
         """
         if not hasattr(self, "_session_cache") or self.session_key is None:
             return False
-        created, _ = self._age()
-        lifetime = lifetimes.milliseconds(self, created)
-        return conf.TOUCH and not lifetimes.is_fresh(lifetime, self._expires_at)
+        if not conf.TOUCH:
+            return False
+        return not lifetimes.is_fresh(lifetimes.milliseconds(self), self._expires_at)
 
     def keeps_expiry(self) -> bool:
         """
@@ -762,8 +764,7 @@ class SessionStore(SessionBase):
     def _touch(self) -> Flow[bool]:
         if self.session_key is None:
             return False
-        created, _ = self._age()
-        lifetime = lifetimes.milliseconds(self, created)
+        lifetime = lifetimes.milliseconds(self)
         if not conf.TOUCH or lifetimes.is_fresh(lifetime, self._expires_at):
             return True
         id = self._stored_id()

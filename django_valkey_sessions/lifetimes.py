@@ -13,10 +13,15 @@ Session = Any
 EXPIRY_KEY = "_session_expiry"
 
 
-def milliseconds(session: Session, created: int) -> int:
-    """Return how many milliseconds from now a session created then is to live."""
+def milliseconds(session: Session, created: int | None = None) -> int:
+    """
+    Return how many milliseconds from now a session is to live that was created then,
+    or, if that is left out, when it knows itself.
+    """
     seconds, most = idle_seconds(session), conf.MAX_LIFETIME
     if most is not None:
+        if created is None:
+            created, _ = session._age()
         seconds = min(seconds, created + most - time.time())
     return int(max(-LONGEST, min(seconds, LONGEST)) * 1000)
 
@@ -56,8 +61,8 @@ def is_fresh(lifetime: int, expires_at: float | None) -> bool:
     interval = conf.TOUCH_INTERVAL
     if interval is None:
         interval = min(60, 0.05 * lifetime / 1000)
-    # Also a session that lives shorter than that is touched in time.
-    interval = min(interval, lifetime / 2000)
+    else:  # Also a session that lives shorter than that is touched in time.
+        interval = min(interval, lifetime / 2000)
     left = expires_at - time.monotonic()
     # A lifetime that has become shorter has to reach the server, too.
     return abs(lifetime / 1000 - left) < interval

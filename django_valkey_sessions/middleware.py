@@ -1,12 +1,16 @@
 """
 ``django_valkey_sessions.middleware.SessionMiddleware``, in the place of Django's.
 
-What becomes of the session on the way out is decided in one flow (see flow.py). Its
-commands are names of the session's methods: these are called, or their twins awaited.
+What becomes of the session on the way out is decided at once: most often there is
+nothing to do. What needs the server is a flow (see flow.py). Its commands are names of
+the session's methods: these are called, or their twins awaited.
 """
 
+import re
 import sys
 import time
+from collections.abc import Iterable
+from functools import lru_cache
 from logging import getLogger
 from typing import Any
 
@@ -32,6 +36,8 @@ logger = getLogger("django_valkey_sessions")
 
 #: What a visitor gets a page about, instead of an error of the site.
 ANSWERED = (SessionStoreUnavailable, SessionConflict)
+#: Where a request keeps such an error that Django has made a response of.
+ERROR = "_session_error"
 
 
 class SessionMiddleware(DjangosMiddleware):
@@ -59,7 +65,8 @@ class SessionMiddleware(DjangosMiddleware):
         if self.async_mode:
             return self.__acall__(request)
         try:
-            return super().__call__(request)
+            response = self.process_request(request) or self.get_response(request)
+            return self.process_response(request, response)
         except ANSWERED as error:
             return self._page(request, error)
 
@@ -78,7 +85,8 @@ class SessionMiddleware(DjangosMiddleware):
         super().process_request(request)
         session: Any = request.session
         session.rolling = session.with_cookie = self.rolling
-        session.passive = _is_passive_path(request.path_info)
+        paths = conf.PASSIVE_PATHS
+        session.passive = bool(paths) and _is_among(paths, request.path_info)
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
         """
@@ -86,15 +94,17 @@ class SessionMiddleware(DjangosMiddleware):
         let the cookie follow. Raise SessionInterrupted if it can't be saved because it
         has ended meanwhile.
         """
-        session = getattr(request, "session", None)
-        flow = self._process_response(request, response)
-        return run(flow, lambda step: _method(session, step)())
+        flow = self._left_to_do(request, response)
+        if flow is not None:
+            run(flow, lambda step: _method(request.session, step)())
+        return response
 
     async def aprocess_response(self, request: HttpRequest, response: Any) -> Any:
         """See process_response()."""
-        session = getattr(request, "session", None)
-        flow = self._process_response(request, response)
-        return await arun(flow, lambda step: _method(session, step, "a")())
+        flow = self._left_to_do(request, response)
+        if flow is not None:
+            await arun(flow, lambda step: _method(request.session, step, "a")())
+        return response
 
     def process_exception(
         self, request: HttpRequest, exception: Exception
@@ -103,58 +113,73 @@ class SessionMiddleware(DjangosMiddleware):
         if not isinstance(exception, ANSWERED):
             return None
         _note(request, exception)
-        return HttpResponse(status=503)  # Until it gets here again: see _noted().
+        return HttpResponse(status=503)  # Until it gets here again.
 
-    def _process_response(
+    def _left_to_do(
         self, request: HttpRequest, response: HttpResponseBase
-    ) -> Flow[HttpResponseBase]:
-        error = _noted(request)
-        if error is not None and response.status_code >= 500:
-            raise error
+    ) -> Flow[None] | None:
+        """
+        Finish the response as far as the server is not needed for it. Return the flow
+        of the rest, if there is one.
+        """
+        if ERROR in vars(request):
+            error: Exception = vars(request).pop(ERROR)
+            if response.status_code >= 500:
+                raise error
         try:
             session: Any = request.session
             accessed, modified = session.accessed, session.modified
             empty = session.is_empty()
         except AttributeError:
-            return response
+            return None
+        flow = None
         if accessed:
             self.outage = False
-        fine = response.status_code < 500
-        saving = fine and not empty and (modified or self._saves(session))
-        if saving:
-            # Loads it, if nobody has: only now is it seen that a cookie is a stray one.
-            yield ["get_expire_at_browser_close"]
-            empty = session.is_empty()
-        if empty and settings.SESSION_COOKIE_NAME in request.COOKIES:
-            _delete_cookie(response)
-        elif saving and not empty:
-            yield from self._save(request, response)
-        elif fine and accessed and not empty:
-            yield from self._refresh(session, response)
-        if accessed or settings.SESSION_COOKIE_NAME in response.cookies:
-            patch_vary_headers(response, ["Cookie"])
-        return response
+        if empty:
+            if settings.SESSION_COOKIE_NAME in request.COOKIES:
+                _delete_cookie(response)
+        elif response.status_code < 500:
+            if modified or self._saves(session):
+                flow = self._save(request, response)
+            elif accessed and self.rolling:
+                flow = self._refresh(session, response)
+        if (
+            accessed
+            or flow is not None  # It sends a cookie, or removes one.
+            or (response.cookies and settings.SESSION_COOKIE_NAME in response.cookies)
+        ):
+            if "Vary" in response.headers:
+                patch_vary_headers(response, ["Cookie"])
+            else:  # The same in half the time.
+                response.headers["Vary"] = "Cookie"
+        return flow
 
     def _saves(self, session: Any) -> bool:
         """Return True if a session that is not known to be changed is saved as well."""
-        if self.rolling and session.renewal_is_open():
+        if not session.accessed:
+            # A passive request that has not looked at it can't have changed it.
+            if getattr(session, "passive", False):
+                return False
+        elif self.rolling and session.renewal_is_open():
             return True
-        # A passive request that has not looked at it can't have changed it.
-        if getattr(session, "passive", False) and not session.accessed:
-            return False
         return settings.SESSION_SAVE_EVERY_REQUEST
-
-    def _is_active(self, session: Any) -> bool:
-        return self.rolling and not session.passive
-
-    def _renews(self, session: Any) -> bool:
-        return self._is_active(session) and session.renewal_is_due()
 
     def _save(self, request: HttpRequest, response: HttpResponseBase) -> Flow[None]:
         session: Any = request.session
-        kept = self.rolling and session.keeps_expiry()
+        if not hasattr(session, "_session_cache"):
+            # Only when it is loaded is it seen that a cookie is a stray one.
+            yield ["get_expire_at_browser_close"]
+            if session.is_empty():
+                if settings.SESSION_COOKIE_NAME in request.COOKIES:
+                    _delete_cookie(response)
+                return
+        kept = renews = False
+        if self.rolling and session.passive:
+            kept = session.keeps_expiry()
+        elif self.rolling:
+            renews = session.renewal_is_due()
         try:
-            yield ["renew" if self._renews(session) else "save"]
+            yield ["renew" if renews else "save"]
         except UpdateError as error:
             if self.rolling:  # Else it says nothing.
                 logger.warning("%s", error)
@@ -163,25 +188,34 @@ class SessionMiddleware(DjangosMiddleware):
                 "user may have logged out in a concurrent request, for example."
             ) from error
         if not kept or not _has_cookie(request):
-            yield from _set_cookie(session, response)
+            _set_cookie(session, response)
 
-    def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None]:
-        """Renew or touch a session that was only read, if that is due."""
-        send = False
-        if self._renews(session):
-            try:
-                yield ["renew"]
-            except (UpdateError, SessionConflict):
-                # It has ended meanwhile, or others save it all the time. Nothing is
-                # lost by that, and the next request tries again.
-                return
-            send = True
-        elif self._is_active(session) and session.touch_is_due():
-            touched = yield ["touch"]
-            # One that ends with the browser has a cookie without an end.
-            send = touched and not (yield ["get_expire_at_browser_close"])
-        if send or (self.rolling and session.followed):
-            yield from _set_cookie(session, response)
+    def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None] | None:
+        """Return the flow that renews or touches a session that was only read."""
+        if not session.passive:
+            if session.renewal_is_due():
+                return self._renew(session, response)
+            if session.touch_is_due():
+                return self._touch(session, response)
+        if session.followed:
+            _set_cookie(session, response)
+        return None
+
+    def _renew(self, session: Any, response: HttpResponseBase) -> Flow[None]:
+        try:
+            yield ["renew"]
+        except (UpdateError, SessionConflict):
+            # It has ended meanwhile, or others save it all the time. Nothing is lost by
+            # that, and the next request tries again.
+            return
+        _set_cookie(session, response)
+
+    def _touch(self, session: Any, response: HttpResponseBase) -> Flow[None]:
+        touched = yield ["touch"]
+        # One that ends with the browser has a cookie without an end.
+        longer = touched and not session.get_expire_at_browser_close()
+        if longer or session.followed:
+            _set_cookie(session, response)
 
     def _page(self, request: HttpRequest, error: Exception) -> HttpResponse:
         response = pages.page(request, error)
@@ -208,6 +242,10 @@ def _method(session: Any, step: Any, prefix: str = "") -> Any:
     return getattr(session, prefix + name)
 
 
+#: Takes a third of a cookie's time, and is the same for all requests of a second.
+_date = lru_cache(maxsize=8)(http_date)
+
+
 # Cookies. Their values are not kept in variables, which are shown in error reports.
 
 
@@ -217,11 +255,12 @@ def _has_cookie(request: HttpRequest) -> bool:
     return bool(request.COOKIES.get(name) == request.session.session_key)
 
 
-def _set_cookie(session: Any, response: HttpResponseBase) -> Flow[None]:
+def _set_cookie(session: Any, response: HttpResponseBase) -> None:
+    """Send the key of a session that is in memory: there is nothing to wait for."""
     max_age = expires = None
-    if not (yield ["get_expire_at_browser_close"]):
-        max_age = yield ["get_expiry_age"]
-        expires = http_date(time.time() + max_age)
+    if not session.get_expire_at_browser_close():
+        max_age = session.get_expiry_age()
+        expires = _date(int(time.time() + max_age))
     response.set_cookie(
         settings.SESSION_COOKIE_NAME,
         session.session_key,
@@ -244,10 +283,10 @@ def _delete_cookie(response: HttpResponseBase) -> None:
     )
 
 
-def _is_passive_path(path: str) -> bool:
+def _is_among(paths: Iterable[str | re.Pattern[str]], path: str) -> bool:
     return any(
         path.startswith(start) if isinstance(start, str) else start.match(path)
-        for start in conf.PASSIVE_PATHS
+        for start in paths
     )
 
 
@@ -263,9 +302,4 @@ def _note_converted(*, request: HttpRequest | None = None, **kwargs: Any) -> Non
 
 
 def _note(request: HttpRequest, error: Exception) -> None:
-    request.__dict__["_session_error"] = error
-
-
-def _noted(request: HttpRequest) -> Exception | None:
-    error: Exception | None = request.__dict__.pop("_session_error", None)
-    return error
+    vars(request)[ERROR] = error

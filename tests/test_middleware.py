@@ -25,6 +25,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.http import parse_http_date
 from django.views import View
 
 from django_valkey_sessions import backend, client, keys, pages, writes
@@ -390,6 +391,23 @@ def test_a_session_that_ends_with_the_browser_is_touched_and_its_cookie_stays(
     settings.SESSION_EXPIRE_AT_BROWSER_CLOSE = True
     assert due.get("read").cookies == {}
     assert is_renewed(left(valkey, due))
+
+
+def test_the_cookie_ends_when_its_age_says(stranger, engine):
+    cookie = stranger.get("write").cookies["sessionid"]
+    end = parse_http_date(cookie["expires"])
+    assert 0 <= time.time() + cookie["max-age"] - end < 100
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("vary", ["Accept", "Accept, Cookie", "*"])
+def test_what_the_answer_varies_on_besides_stays(vary):
+    def view(request):
+        return HttpResponse(request.session.get("a"), headers={"Vary": vary})
+
+    response = SessionMiddleware(view)(RequestFactory().get("/"))
+    expected = "*" if vary == "*" else "Accept, Cookie"
+    assert response.headers["Vary"] == expected
 
 
 def test_the_cookie_of_a_session_that_ends_with_the_browser_has_no_end(
