@@ -13,6 +13,7 @@ from django_valkey_sessions.client import delivery, places, reach, times
 from django_valkey_sessions.client.errors import (
     ReadOnly,
     Redirected,
+    WithErrors,
     WrongType,
     translated,
 )
@@ -208,7 +209,7 @@ def test_what_a_replica_refused_is_carried_to_the_primary(carry):
 
 
 def test_of_several_too(carry):
-    replies = [b"1", ReadOnly("…")]
+    replies = WithErrors([b"1", ReadOnly("…")])
     reply, sent = carry((GET, SET), replies, None, ["OK"])
     assert reply == [b"1", "OK"]
     assert sent[1:] == ["a client", (SET,)]

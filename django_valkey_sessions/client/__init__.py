@@ -23,7 +23,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -59,15 +59,22 @@ def execute(trip: Trip) -> Any:
     Raise SessionStoreUnavailable if there is no answer, WrongType or ScriptMissing
     if the server says so.
     """
-    _note(trip)
-    _warn_in_loop()
-    return current().execute(trip)
+    if _records.get():
+        _note(trip)
+    # get_running_loop() raises an error where there is none, which is most often.
+    if asyncio._get_running_loop() is not None:
+        _warn_in_loop()
+    process = processes.get(os.getpid()) or current()
+    return process.blocking.carry(trip)
 
 
-async def aexecute(trip: Trip) -> Any:
+def aexecute(trip: Trip) -> Awaitable[Any]:
     """See execute()."""
-    _note(trip)
-    return await current().aexecute(trip)
+    # No coroutine itself, as a task goes through all of its coroutines to go on.
+    if _records.get():
+        _note(trip)
+    process = processes.get(os.getpid()) or current()
+    return process.aexecute(trip)
 
 
 #: The lists that the round trips of this context go into.
@@ -91,11 +98,9 @@ def record() -> Iterator[list[tuple[str, ...]]]:
 
 
 def _note(trip: Trip) -> None:
-    records = _records.get()
-    if records:
-        names = tuple(str(command[0]) for command in commands_of(trip))
-        for trips in records:
-            trips.append(names)
+    names = tuple(str(command[0]) for command in commands_of(trip))
+    for trips in _records.get():
+        trips.append(names)
 
 
 def close() -> None:
@@ -124,12 +129,9 @@ _INSIDE = tuple(
 
 def _warn_in_loop() -> None:
     """
-    Warn if this thread runs an event loop, which then waits for Valkey with all that
-    it serves. Python tells each place once.
+    Warn that the event loop which this thread runs waits for Valkey, with all that it
+    serves. Python tells each place once.
     """
-    # get_running_loop() raises an error where there is none, which is most often.
-    if asyncio._get_running_loop() is None:
-        return
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_code.co_filename.startswith(_INSIDE):
         level, frame = level + 1, frame.f_back

@@ -3,6 +3,7 @@ Time-outs for awaits, many at a time. No GLIDE.
 """
 
 import asyncio
+import time
 from types import TracebackType
 
 #: Seconds by which a timer may come early, as that of a loop does.
@@ -21,17 +22,15 @@ class Deadlines:
         self.running: dict[Deadline, None] = {}
         self.timer: asyncio.TimerHandle | None = None
 
-    def add(self, deadline: "Deadline") -> None:
-        self.running[deadline] = None
-        if self.timer is None:
-            self.timer = self.loop.call_at(deadline.until, self._end_overdue)
+    def end_overdue_in(self, seconds: float) -> None:
+        self.timer = self.loop.call_later(seconds, self._end_overdue)
 
     def _end_overdue(self) -> None:
         self.timer = None
-        now = self.loop.time() + EARLY
+        now = time.monotonic()
         for deadline in list(self.running):
-            if deadline.until > now:
-                self.timer = self.loop.call_at(deadline.until, self._end_overdue)
+            if deadline.until > now + EARLY:
+                self.end_overdue_in(deadline.until - now)
                 return
             self.running.pop(deadline)
             deadline.end()
@@ -53,8 +52,11 @@ class Deadline:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         self.task, self.cancelled = task, task.cancelling()
-        self.until = self.all.loop.time() + self.all.seconds
-        self.all.add(self)
+        # Its loop has a clock too, but a slower one, in Python.
+        self.until = time.monotonic() + self.all.seconds
+        self.all.running[self] = None
+        if self.all.timer is None:
+            self.all.end_overdue_in(self.all.seconds)
 
     def end(self) -> None:
         self.over = True
@@ -67,7 +69,9 @@ class Deadline:
         trace: TracebackType | None,
     ) -> None:
         self.all.running.pop(self, None)
+        if not self.over:
+            return
         # Who has cancelled the task beside this still wants that.
-        alone = self.over and self.task.uncancel() <= self.cancelled
+        alone = self.task.uncancel() <= self.cancelled
         if alone and isinstance(error, asyncio.CancelledError):
             raise TimeoutError from error

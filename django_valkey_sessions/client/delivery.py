@@ -84,16 +84,6 @@ class Link:
             outcome = error
         return (yield from self.seen_to(used, trip, outcome))
 
-    def is_fine(self, trip: Trip, outcome: Any) -> bool:
-        """Return True if there is nothing to see to: nothing fails, or has before."""
-        if self.failing or self.old or self.reach.lost_at is not None:
-            return False
-        if isinstance(outcome, SessionStoreUnavailable):
-            return False
-        if not isinstance(trip, tuple):
-            return True
-        return not any(isinstance(one, SessionStoreUnavailable) for one in outcome)
-
     def seen_to(self, used: Any, trip: Trip, outcome: Any) -> Flow[Any]:
         """
         Do what the outcome asks for, of a trip that has been sent by this client: that

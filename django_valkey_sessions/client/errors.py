@@ -35,6 +35,10 @@ class Redirected(SessionStoreUnavailable):
     """
 
 
+class WithErrors(list[Any]):
+    """Replies to commands that were sent together, of which at least one failed."""
+
+
 def only(replies: list[Any]) -> Any:
     (reply,) = replies
     if isinstance(reply, Exception):

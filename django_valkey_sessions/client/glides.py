@@ -15,7 +15,7 @@ from typing import Any
 from .. import __version__
 from ..conf import Address, BadSetting, Place, conf
 from ..flow import Command
-from .errors import told, translated
+from .errors import WithErrors, told, translated
 from .times import CONNECTION_TIMEOUT, RECONNECT, REQUEST_TIMEOUT
 
 #: Milliseconds that a sentinel has to accept a connection, and again to answer.
@@ -180,30 +180,33 @@ def sentinel_client(sentinel: Address) -> Any:
 # Commands and replies.
 
 
-def batch(commands: tuple[Command, ...], in_cluster: bool) -> tuple[Any, bool]:
-    """Return the arguments of exec(): the commands, and not to raise at an error."""
-    kind, custom = _batch_kind(in_cluster)
-    batch = kind(is_atomic=False)
-    # As its custom_command() does, which takes a lock and looks up the number anew.
-    batch.commands = [(custom, command) for command in commands]
-    return batch, False
-
-
 @cache
-def _batch_kind(in_cluster: bool) -> tuple[Any, Any]:
-    """Return the class of batches, and the number of custom_command() in them."""
+def batch_of(in_cluster: bool) -> Callable[[tuple[Command, ...]], Any]:
+    """Return the class of batches, which is made with the commands in it."""
     from glide_shared.commands.batch import Batch, ClusterBatch
 
     kind: Any = ClusterBatch if in_cluster else Batch
     ((custom, _),) = kind(is_atomic=False).custom_command(["PING"]).commands
-    return kind, custom
+
+    class Together(kind):  # type: ignore[misc]
+        def __init__(self, commands: tuple[Command, ...]) -> None:
+            # As custom_command() does it one by one, which looks up the number anew,
+            # and takes a lock that only batches need that are still added to.
+            self.is_atomic = False
+            self.commands = [(custom, command) for command in commands]
+
+    return Together
 
 
 def replies_of(replies: list[Any]) -> list[Any]:
-    return [
-        translated(reply) if isinstance(reply, Exception) else reply
-        for reply in replies
-    ]
+    for reply in replies:
+        if isinstance(reply, Exception):
+            return WithErrors(map(_translated_if_error, replies))
+    return replies
+
+
+def _translated_if_error(reply: Any) -> Any:
+    return translated(reply) if isinstance(reply, Exception) else reply
 
 
 def cluster_scan(module: str, command: Command) -> tuple[Any, ...]:

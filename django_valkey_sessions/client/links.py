@@ -14,10 +14,10 @@ from ..flow import OnNode, Trip, arun, run
 from . import times
 from .deadlines import Deadline, Deadlines
 from .delivery import Link
-from .errors import ReadOnly, no_answer, only, told, translated
+from .errors import ReadOnly, WithErrors, no_answer, told, translated
 from .forks import watchdog_lives
 from .glides import (
-    batch,
+    batch_of,
     cluster_scan,
     glide_error,
     new_async_client,
@@ -48,15 +48,17 @@ class Blocking(Link):
             outcome = self.send(trip)
         except (ReadOnly, ReplyLost) as error:
             outcome = error
-        if self.is_fine(trip, outcome):
-            return outcome
+        else:
+            fine = not isinstance(outcome, WithErrors)
+            if fine and not (self.failing or self.old) and self.reach.lost_at is None:
+                return outcome
         return run(self.seen_to(used, trip, outcome), self.send)
 
     def send(self, trip: Trip) -> Any:
         client = self.client or self.remake(None)
         try:
             if isinstance(trip, tuple):
-                return replies_of(client.exec(*batch(trip, self.in_cluster)))
+                return replies_of(client.exec(batch_of(self.in_cluster)(trip), False))
             if isinstance(trip, OnNode):
                 return client.custom_command(trip.command, route(trip.slot))
             if self.in_cluster and trip[0] == "SCAN":
@@ -65,9 +67,12 @@ class Blocking(Link):
                 # Which follows where a slot has moved to, in any case.
                 return client.custom_command(trip)
             # This needs no watchdog, and GLIDE does not print what the server refuses.
-            return only(replies_of(client.exec(*batch((trip,), self.in_cluster))))
+            (reply,) = client.exec(batch_of(self.in_cluster)((trip,)), False)
         except glide_error() as error:
             raise translated(error) from told(error)
+        if isinstance(reply, Exception):
+            raise translated(reply)
+        return reply
 
     def remake(self, used: Any) -> Any:
         with self.lock:
@@ -135,8 +140,10 @@ class Native(Link):
             outcome = await self.send(trip)
         except (ReadOnly, ReplyLost) as error:
             outcome = error
-        if self.is_fine(trip, outcome):
-            return outcome
+        else:
+            fine = not isinstance(outcome, WithErrors)
+            if fine and not (self.failing or self.old) and self.reach.lost_at is None:
+                return outcome
         return await arun(self.seen_to(used, trip, outcome), self.send)
 
     async def send(self, trip: Trip) -> Any:
@@ -144,7 +151,15 @@ class Native(Link):
         try:
             with Deadline(self.deadlines):
                 client = client or await self._connected()
-                reply = await self._sent(client, trip)
+                if isinstance(trip, tuple):
+                    together = batch_of(self.in_cluster)(trip)
+                    reply: Any = replies_of(await client.exec(together, False))
+                elif isinstance(trip, OnNode):
+                    reply = await client.custom_command(trip.command, route(trip.slot))
+                elif self.in_cluster and trip[0] == "SCAN":
+                    reply = scanned(await client.scan(*cluster_scan("glide", trip)))
+                else:
+                    reply = await client.custom_command(trip)
             self.expired = 0
             return reply
         except TimeoutError as error:
@@ -153,15 +168,6 @@ class Native(Link):
             raise no_answer() from error
         except glide_error() as error:
             raise translated(error) from told(error)
-
-    async def _sent(self, client: Any, trip: Trip) -> Any:
-        if isinstance(trip, tuple):
-            return replies_of(await client.exec(*batch(trip, self.in_cluster)))
-        if isinstance(trip, OnNode):
-            return await client.custom_command(trip.command, route(trip.slot))
-        if self.in_cluster and trip[0] == "SCAN":
-            return scanned(await client.scan(*cluster_scan("glide", trip)))
-        return await client.custom_command(trip)
 
     async def _connected(self) -> Any:
         client = await self._remake(None)

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -42,17 +43,12 @@ class Process:
             weakref.WeakKeyDictionary()
         )
 
-    def execute(self, trip: Trip) -> Any:
-        return self.blocking.carry(trip)
-
-    async def aexecute(self, trip: Trip) -> Any:
+    def aexecute(self, trip: Trip) -> Awaitable[Any]:
         loop = asyncio.get_running_loop()
         native = self.native
         if native is None or native.loop is not loop or native.given_up:
             native = self._native_for(loop)
-        if native is not None:
-            return await native.carry(trip)
-        return await self._in_thread(loop, trip)
+        return self._in_thread(loop, trip) if native is None else native.carry(trip)
 
     def _native_for(self, loop: asyncio.AbstractEventLoop) -> "Native | None":
         """Return the awaiting client if this loop may have it: the first to ask."""
@@ -78,7 +74,9 @@ class Process:
                 self.threads = ThreadPoolExecutor(THREADS, "valkey-sessions")
         try:
             async with asyncio.timeout(times.await_budget()):
-                return await loop.run_in_executor(self.threads, self.execute, trip)
+                return await loop.run_in_executor(
+                    self.threads, self.blocking.carry, trip
+                )
         except TimeoutError as error:
             raise no_answer() from error
 

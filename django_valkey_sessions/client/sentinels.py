@@ -9,7 +9,7 @@ from ..conf import Address, Place, conf, shown
 from ..exceptions import SessionStoreUnavailable
 from ..flow import Command
 from .errors import only, told
-from .glides import batch, glide_error, replies_of, sentinel_client
+from .glides import batch_of, glide_error, replies_of, sentinel_client
 
 
 def named(sentinels: list[Address]) -> list[Place]:
@@ -33,7 +33,7 @@ def named_by(sentinel: Address) -> Address | SessionStoreUnavailable:
         client = sentinel_client(sentinel)
         try:
             words: Command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", str(service)]
-            answer = only(replies_of(client.exec(*batch((words,), False))))
+            answer = only(replies_of(client.exec(batch_of(False)((words,)), False)))
         finally:
             client.close()
     except SessionStoreUnavailable as error:
