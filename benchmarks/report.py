@@ -227,9 +227,10 @@ def _served(kind: str) -> Callable[[Results], str]:
         "p99, ms": "p99",
         "CPU, µs": "application",
         "server's CPU, µs": "server",
-        "waits": "waits",
-        "preempted": "preemptions",
     }
+    # A thread that has ended took its count with it. Under ASGI many do.
+    if kind.startswith("gunicorn"):
+        units |= {"waits": "waits", "preempted": "preemptions"}
 
     def table(results: Results) -> str:
         found = _found(results, "serving", kind)
@@ -409,6 +410,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "gunicorn-sync": _served("gunicorn sync"),
     "gunicorn-gthread": _served("gunicorn gthread"),
     "uvicorn": _served("uvicorn"),
+    "uvicorn-alone": _served("uvicorn alone"),
     "memory": _memory,
     "startup": _startup,
     "calls": _calls,

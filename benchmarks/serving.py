@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +26,42 @@ from .figures import ratios
 from .ground import Child, Ground, answers, servers
 
 #: (rounds, seconds of load in each)
-QUICK, FULL = (3, 0.4), (9, 4.0)
+QUICK, FULL = (3, 0.4), (9, 1.2)
 HOST = "127.0.0.1"
 GUNICORN = "gunicorn --workers 1 --bind {host}:{port} --log-level error"
 
-#: How sites are served: the command, how many connections at once, and the pages that
-#: read and write.
-KINDS: dict[str, tuple[str, int, dict[str, str]]] = {
-    "gunicorn sync": (
-        f"{GUNICORN} --worker-class sync benchmarks.app:wsgi()",
-        2,
-        {"read": "/read/", "write": "/write/"},
+UVICORN = (
+    "uvicorn --host {host} --port {port} --factory --lifespan off "
+    "--log-level error benchmarks.app:asgi"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a site is served."""
+
+    command: str
+    connections: int  # At once.
+    read: str  # A page.
+    write: str
+    #: Whether the middleware of sessions is the only one.
+    alone: bool = False
+
+    @property
+    def pages(self) -> dict[str, str]:
+        return {"read": self.read, "write": self.write}
+
+
+KINDS = {
+    "gunicorn sync": Kind(
+        f"{GUNICORN} --worker-class sync benchmarks.app:wsgi()", 2, "/read/", "/write/"
     ),
-    "gunicorn gthread": (
+    "gunicorn gthread": Kind(
         f"{GUNICORN} --worker-class gthread --threads 8 benchmarks.app:wsgi()",
-        8,
-        {"read": "/read/", "write": "/write/"},
+        *(8, "/read/", "/write/"),
     ),
-    "uvicorn": (
-        "uvicorn --host {host} --port {port} --factory --lifespan off "
-        "--log-level error benchmarks.app:asgi",
-        16,
-        {"read": "/aread/", "write": "/awrite/"},
-    ),
+    "uvicorn": Kind(UVICORN, 16, "/aread/", "/awrite/"),
+    "uvicorn alone": Kind(UVICORN, 16, "/aread/", "/awrite/", alone=True),
 }
 
 
@@ -64,7 +78,7 @@ def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any
 def _served(
     kind: str, ground: Ground, rounds: int, seconds: float, failed: dict[str, str]
 ) -> dict[str, Any]:
-    _, _, paths = KINDS[kind]
+    paths = KINDS[kind].pages
     series: Any = {what: defaultdict(lambda: defaultdict(list)) for what in paths}
     with _sites(kind, ground, failed) as sites:
         for what, path in paths.items():
@@ -128,14 +142,16 @@ class Site:
     def __init__(
         self, kind: str, name: str, ground: Ground, sending: "subprocess.Popen[str]"
     ) -> None:
-        command, self._connections, _ = KINDS[kind]
+        served = KINDS[kind]
+        self._connections = served.connections
         self._port = servers.free_port()
-        program, *words = command.format(host=HOST, port=self._port).split()
+        program, *words = served.command.format(host=HOST, port=self._port).split()
+        more = {"MIDDLEWARE": [ENGINES[name].middleware]} if served.alone else {}
         with ground.log.open("ab") as log:
             self._process = Child(
                 [str(Path(sys.executable).with_name(program)), *words],
                 cwd=ROOT,
-                env=environment(name, ground.place),
+                env=environment(name, ground.place, **more),
                 stdout=log,
                 stderr=log,
             )

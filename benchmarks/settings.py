@@ -24,7 +24,7 @@ _given: dict[str, Any] = json.loads(os.environ.get("BENCH_SETTINGS", "{}"))
 MIDDLEWARE = [
     _given.pop("SESSION_MIDDLEWARE", None)
     or "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",  # Content-Length, for keep-alive.
+    "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 globals().update(_given)

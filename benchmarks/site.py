@@ -20,43 +20,48 @@ ModelBackend.get_user = lambda self, user_id: USER  # type: ignore[assignment, m
 
 def anonymous(request: HttpRequest) -> HttpResponse:
     """Take no look at the session."""
-    return HttpResponse("ok")
+    return _page("ok")
 
 
 def read(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(_shown(request.session.get("theme")))
+    return _page(_shown(request.session.get("theme")))
 
 
 async def aread(request: HttpRequest) -> HttpResponse:
     session: Any = request.session
-    return HttpResponse(_shown(await session.aget("theme")))
+    return _page(_shown(await session.aget("theme")))
 
 
 def write(request: HttpRequest) -> HttpResponse:
     session = request.session
     session["visits"] = session.get("visits", 0) + 1
-    return HttpResponse("ok")
+    return _page("ok")
 
 
 async def awrite(request: HttpRequest) -> HttpResponse:
     session: Any = request.session
     await session.aset("visits", await session.aget("visits", 0) + 1)
-    return HttpResponse("ok")
+    return _page("ok")
 
 
 def fill(request: HttpRequest) -> HttpResponse:
     request.session.update(VALUES)
-    return HttpResponse("ok")
+    return _page("ok")
 
 
 def login(request: HttpRequest) -> HttpResponse:
     auth.login(request, USER, BACKEND)
-    return HttpResponse("ok")
+    return _page("ok")
 
 
 def logout(request: HttpRequest) -> HttpResponse:
     auth.logout(request)
-    return HttpResponse("ok")
+    return _page("ok")
+
+
+def _page(text: str) -> HttpResponse:
+    # Else a server would not keep the connection, or send it in chunks.
+    return HttpResponse(text, headers={"Content-Length": str(len(text))})
 
 
 def _shown(theme: Any) -> str:
