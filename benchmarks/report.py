@@ -14,7 +14,6 @@ from typing import Any
 
 from . import targets
 from .charts import Bar, bars
-from .data import KINDS
 from .engines import ENGINES, FLOORS, MINE, VARIANTS, label
 from .visits import REQUESTS
 
@@ -246,8 +245,7 @@ def _memory(results: Results) -> str:
     columns: dict[str, Any] = {}
     for server, found in _found(results, "stored", "servers").items():
         for kind, sizes in found["sizes"].items():
-            unknown = " (unknown)" if kind in KINDS else ""
-            columns[f"{kind}{unknown}, {server}"] = sizes
+            columns[f"{kind}, {server}"] = sizes
 
     def cell(name: str, column: str) -> str:
         size = columns[column].get(name)

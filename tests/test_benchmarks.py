@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import costs, data, figures, report, run, serving, targets
 from benchmarks.charts import Bar, bars
-from benchmarks.engines import MINE
+from benchmarks.engines import MINE, OTHERS
 from benchmarks.ground import Ground
 from benchmarks.proxies import Counting, Delaying
 from benchmarks.visits import REQUESTS
@@ -150,6 +150,7 @@ def results():
     }
     sizes = {
         MINE: {"bytes": 320.0, "plain": 250.0, "ratio": 1.0},
+        OTHERS: {"bytes": 352.0, "plain": 250.0, "ratio": 1.1},
         "django-cache": {"bytes": 640.0, "plain": 250.0, "ratio": 2.0},
     }
     found = {
@@ -287,7 +288,12 @@ def test_ours_is_compared_with_each_of_theirs(results):
     assert found["1 ms away, create, of the best on cache"] == pytest.approx(2 / 3)
     rate = "gunicorn sync, read, requests a second, of django-cache"
     assert found[rate] == pytest.approx(2)
-    assert found["memory, small session, Valkey, of the smallest rival"] == 0.5
+    memory = "memory, {} session, Valkey, of the smallest rival"
+    assert found[memory.format("small")] == 0.5
+    # What ships was trained on carts.
+    assert memory.format("cart") not in found
+    others = memory.format("cart") + " (other sites' dictionary)"
+    assert found[others] == pytest.approx(0.55)
 
 
 def test_the_cpu_of_a_process_is_that_of_its_threads_and_children():
@@ -304,10 +310,21 @@ def test_the_sessions_that_are_measured_are_as_large_as_they_are_called():
     small, large = (data.sessions(kind, 20) for kind in (data.SMALL, data.LARGE))
     for session in small:
         assert len(session) == 3 + 5
+    for session in data.sessions(data.ANONYMOUS, 20):
+        assert len(session) == 5
     for session in large:
         assert 20_000 <= len(json.dumps(session, separators=(",", ":"))) < 21_000
     users = {session["_auth_user_id"] for session in small}
     assert len(users) == 20
+
+
+def test_a_dictionary_of_other_sites_knows_none_of_the_keys():
+    samples = data._dictionary_tools()[0].corpus(20)
+    assert data.kinds_like("cart", samples) == {"cart"}
+    like = data.kinds_like(data.SMALL, samples)
+    assert {"preferences", "other_languages"} <= like < {*samples}
+    assert data.kinds_like(data.ANONYMOUS, samples) == like
+    assert "cart" in data.kinds_like(data.LARGE, samples)
 
 
 def test_a_dictionary_without_a_kind_of_site_can_be_used(settings, tmp_path):
