@@ -206,7 +206,9 @@ def _of_other_sites() -> Iterator[int]:
 
 
 def _bytes_each(count: int, store: Any) -> dict[str, Any]:
-    with one_server("--appendonly", "yes") as server, server.connect() as connection:
+    # It is rewritten when this says so, and not before.
+    words = ("--appendonly", "yes", "--auto-aof-rewrite-percentage", "0")
+    with one_server(*words) as server, server.connect() as connection:
         before = connection.info("memory")
         fill(connection, count, store)
         after = connection.info("memory")
