@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +25,7 @@ VALUES: Session = {
 #: Of a dictionary that does not ship with the package.
 OWN_NUMBER = 16
 
-SMALL, LARGE = "small", "large"
+SMALL, ANONYMOUS, LARGE = "small", "small-anonymous", "large"
 LARGE_BYTES = 20_000
 # Words read better as text.
 WORDS = """
@@ -53,6 +54,12 @@ def small(number: int) -> Session:
         "last_page": page,
         "recent": [rng.randrange(10_000) for _ in range(3)],
     }
+
+
+def anonymous(number: int) -> Session:
+    """Return a small one of somebody who has not logged in."""
+    data = small(number)
+    return {name: data[name] for name in data if not _of_a_login(name)}
 
 
 def large(number: int) -> Session:
@@ -84,19 +91,58 @@ def of_kind(kind: str, count: int) -> list[Session]:
 
 
 def dictionary_without(kind: str) -> bytes:
-    """Return a dictionary that was trained on all other kinds of sites."""
+    """Return a dictionary that was trained on other kinds of sites only."""
     corpus, train = _dictionary_tools()
     samples = corpus.corpus(train.SAMPLES, train.TRAINING)
-    rest = [samples[other] for other in samples if other != kind]
+    like = kinds_like(kind, samples)
+    rest = [samples[other] for other in samples if other not in like]
     trained = train.train(rest, train.SIZE)
     # Behind the magic number stands the dictionary's own, which has to be another.
     return bytes(trained[:4] + OWN_NUMBER.to_bytes(4, "little") + trained[8:])
 
 
+def kinds_like(kind: str, samples: dict[str, list[bytes]]) -> set[str]:
+    """
+    Return which kinds of the corpus know these sessions: the kind itself, or those that
+    have one of their keys.
+    """
+    if kind in samples:
+        return {kind}
+    names = {name for name in _names(sessions(kind, 1)) if not _of_a_login(name)}
+    keys = [json.dumps(name).encode() + b":" for name in names]
+    return {
+        other
+        for other, texts in samples.items()
+        if any(key in text for text in texts for key in keys)
+    }
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield all keys in it."""
+    inner = value
+    if isinstance(value, dict):
+        yield from value
+        inner = value.values()
+    if isinstance(inner, Iterable) and not isinstance(inner, str):
+        for part in inner:
+            yield from _names(part)
+
+
+def _of_a_login(name: str) -> bool:
+    return name.startswith("_auth_user_")
+
+
+#: Those that are not of the corpus.
+MADE: dict[str, Callable[[int], Session]] = {
+    SMALL: small,
+    ANONYMOUS: anonymous,
+    LARGE: large,
+}
+
+
 def sessions(kind: str, count: int) -> list[Session]:
-    """Return so many sessions of this kind, which may be small or large."""
-    if kind in (SMALL, LARGE):
-        make = small if kind == SMALL else large
+    """Return so many sessions of this kind, of the corpus or not."""
+    if make := MADE.get(kind):
         return [make(number) for number in range(count)]
     return of_kind(kind, count)
 

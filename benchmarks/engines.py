@@ -190,7 +190,13 @@ FLOORS = {
 }
 #: Ours with other settings, where that is measured.
 NO_INDEX = "no-index"
-VARIANTS = {NO_INDEX: "django-valkey-sessions, USER_INDEX off"}
+#: With a dictionary that was trained on other sites' sessions than those measured.
+OTHERS, OTHERS_NO_INDEX = "others", "others-no-index"
+VARIANTS = {
+    NO_INDEX: "django-valkey-sessions, USER_INDEX off",
+    OTHERS: "django-valkey-sessions, other sites' dictionary",
+    OTHERS_NO_INDEX: "django-valkey-sessions, other sites' dictionary, USER_INDEX off",
+}
 
 
 def label(name: str) -> str:

@@ -1,80 +1,37 @@
 """
 What becomes of the figures: tables and charts, in the terminal and in
-docs/performance.md. There each table stands between two marks, which are comments:
-
-    <!-- table NAME -->
-    <!-- end -->
+docs/performance.md.
 """
 
-import json
-import re
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import targets
 from .charts import Bar, bars
-from .data import KINDS
 from .engines import ENGINES, FLOORS, MINE, VARIANTS, label
+from .pages import (
+    DOCS,
+    MISSING,
+    Page,
+    Results,
+    conditions,
+    markdown,
+    number,
+    times,
+)
 from .profile.owners import CLIENT, DJANGO, ENGINE, LOOP
 from .visits import REQUESTS
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
-CHARTS = DOCUMENT.parent / "performance"
-
-Results = dict[str, Any]
-MISSING = "Not measured."
 MEASURES = ("costs", "latency", "network", "serving", "stored", "startup", "profile")
 ORDER = [MINE, *VARIANTS, *list(ENGINES)[1:], *FLOORS]
 
 
-def load(folder: Path) -> Results:
-    """Return what each measure has found, by its name."""
-    files = {name: folder / f"{name}.json" for name in MEASURES}
-    return {
-        name: json.loads(file.read_text())
-        for name, file in files.items()
-        if file.exists()
-    }
-
-
 def text(results: Results) -> str:
     """Return what was measured and whether that was wanted, for a terminal."""
-    parts = [
-        f"{name}\n\n{make(results)}"
-        for name, make in TABLES.items()
-        if name != "targets"
-    ]
-    parts = [part for part in parts if MISSING not in part]
-    return "\n\n".join([*parts, targets.text(results)])
-
-
-def write(results: Results, document: Path = DOCUMENT, charts: Path = CHARTS) -> None:
-    """Bring tables and charts into the documentation."""
-    document.write_text(filled(document.read_text(), results))
-    charts.mkdir(exist_ok=True)
-    for name, make in DRAWINGS.items():
-        drawing = make(results)
-        if drawing is not None:
-            (charts / f"{name}.svg").write_text(drawing)
-
-
-def filled(document: str, results: Results) -> str:
-    """Return the document with these results in its tables."""
-
-    def table(mark: re.Match[str]) -> str:
-        return f"{mark[1]}\n\n{TABLES[mark[2]](results)}\n\n<!-- end -->"
-
-    pattern = r"(<!-- table (\S+) -->).*?<!-- end -->"
-    return re.sub(pattern, table, document, flags=re.DOTALL)
+    return "\n\n".join([PAGE.text(results, ["targets"]), targets.text(results)])
 
 
 # Tables
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _table(
@@ -103,18 +60,6 @@ def shown(summary: Any) -> str:
     median = summary["median"]
     spread = (summary["high"] - summary["low"]) / 2 / median if median else 0
     return f"{times(median, summary)} ±{spread:.0%}"
-
-
-def times(value: float, found: Any) -> str:
-    """Return a figure, and how many times ours it is where ours was measured."""
-    ratio = f" ({found['ratio']:.2f})" if "ratio" in found else ""
-    return f"{number(value)}{ratio}"
-
-
-def number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def _trips(results: Results) -> str:
@@ -250,8 +195,7 @@ def _memory(results: Results) -> str:
     columns: dict[str, Any] = {}
     for server, found in _found(results, "stored", "servers").items():
         for kind, sizes in found["sizes"].items():
-            unknown = " (unknown)" if kind in KINDS else ""
-            columns[f"{kind}{unknown}, {server}"] = sizes
+            columns[f"{kind}, {server}"] = sizes
 
     def cell(name: str, column: str) -> str:
         size = columns[column].get(name)
@@ -308,7 +252,7 @@ def _gil(results: Results) -> str:
         if not releases:
             return "" if releases is None else "0"
         most = sorted(releases.items(), key=lambda item: -item[1])
-        whose = ", ".join(f"{number} {library}" for library, number in most)
+        whose = ", ".join(f"{count} {library}" for library, count in most)
         return f"{sum(releases.values())} ({whose})"
 
     return _table("releases of the GIL", ENGINES, cell, found)
@@ -357,27 +301,6 @@ def _targets(results: Results) -> str:
     return markdown(["target", "limit", "seen", ""], targets.rows(results))
 
 
-def _conditions(results: Results) -> str:
-    if not results:
-        return MISSING
-    return markdown(
-        ["measure", "date", "on", "load before", "Python", "server", "run", "seconds"],
-        [
-            [
-                name,
-                about["date"],
-                f"{about['cores']} cores, {about['cpu']}, {about['system']}",
-                f"{about['load']:g}",
-                about["python"],
-                about["server"],
-                "full" if about["full"] else "quick",
-                str(about["seconds"]),
-            ]
-            for name, about in ((name, r["about"]) for name, r in results.items())
-        ],
-    )
-
-
 def _who(results: Results) -> str:
     """Return which versions were compared, and what of it does not run."""
     versions: dict[str, str] = {}
@@ -419,7 +342,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "awaited-calls": _awaited("calls", "function calls of one"),
     "awaited-time": _awaited("microseconds", "microseconds of one"),
     "who": _who,
-    "conditions": _conditions,
+    "conditions": conditions,
     "targets": _targets,
 }
 
@@ -522,3 +445,5 @@ DRAWINGS: dict[str, Callable[[Results], str | None]] = {
     "uvicorn-read": _rate_chart("uvicorn", "read"),
     "uvicorn-write": _rate_chart("uvicorn", "write"),
 }
+
+PAGE = Page(DOCS / "performance.md", MEASURES, TABLES, DRAWINGS)

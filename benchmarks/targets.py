@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .engines import ENGINES, MINE, VARIANTS
+from .data import ANONYMOUS, LARGE, MADE
+from .engines import ENGINES, MINE, NO_INDEX, OTHERS, OTHERS_NO_INDEX
 
 Results = dict[str, Any]
 #: Django's engine ``cache``, with each of the libraries.
@@ -59,6 +60,13 @@ AFAR = {
     "load and save": 0.75,
     "cycle_key": 0.40,
     "load and renew": 0.37,
+}
+#: Ours in the memory of the server.
+MEMORY = {
+    MINE: "",
+    NO_INDEX: " (USER_INDEX off)",
+    OTHERS: " (other sites' dictionary)",
+    OTHERS_NO_INDEX: " (other sites' dictionary, USER_INDEX off)",
 }
 #: Requests a second: (server, what, engine, least, goal).
 RATES = (
@@ -128,12 +136,15 @@ def _looked_into(latency: Any) -> Iterator[Target]:
 def _sizes(memory: Any) -> Iterator[Target]:
     for server, found in (_at(memory, "servers") or {}).items():
         for kind, sizes in found["sizes"].items():
-            limit, goal = (1.0, None) if kind == "large" else (0.70, 0.65)
-            for name in (MINE, *VARIANTS):
-                text = f"memory, {kind} session, {server}, of the smallest rival"
-                if name != MINE:
-                    text += " (USER_INDEX off)"
-                yield Target(text, limit, _size(sizes, name), goal=goal)
+            if kind == ANONYMOUS:
+                continue
+            limit, goal = (1.0, None) if kind == LARGE else (0.70, 0.65)
+            for name, note in MEMORY.items():
+                # The dictionary that ships knows the kinds of the corpus.
+                if kind in MADE or name in (OTHERS, OTHERS_NO_INDEX):
+                    text = f"memory, {kind} session, {server}, of the smallest rival"
+                    value = _size(sizes, name)
+                    yield Target(text + note, limit, value, goal=goal)
 
 
 def _size(sizes: Any, name: str) -> float | None:

@@ -3,6 +3,7 @@ The benchmarks themselves, without the rivals: what is counted of this engine, a
 becomes of figures. What is timed is no test.
 """
 
+import itertools
 import json
 import os
 import re
@@ -13,10 +14,12 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks import costs, data, figures, report, run, serving, targets
-from benchmarks.charts import Bar, bars
-from benchmarks.engines import MINE
+from benchmarks import costs, data, figures, pages, report, run, serving, targets
+from benchmarks.charts import Axis, Bar, Line, bars, from_zero, in_powers, lines
+from benchmarks.engines import MINE, OTHERS
 from benchmarks.ground import Ground
+from benchmarks.growth import report as growing
+from benchmarks.growth import sizing
 from benchmarks.proxies import Counting, Delaying
 from benchmarks.visits import REQUESTS
 from django_valkey_sessions import codec
@@ -153,6 +156,7 @@ def results():
     }
     sizes = {
         MINE: {"bytes": 320.0, "plain": 250.0, "ratio": 1.0},
+        OTHERS: {"bytes": 352.0, "plain": 250.0, "ratio": 1.1},
         "django-cache": {"bytes": 640.0, "plain": 250.0, "ratio": 2.0},
     }
     found = {
@@ -200,27 +204,27 @@ def results():
 
 def test_the_tables_are_put_between_their_marks(results):
     document = "a\n<!-- table trips -->\nold\n<!-- end -->\nb\n"
-    filled = report.filled(document, results)
+    filled = report.PAGE.filled(document, results)
     assert filled.startswith("a\n<!-- table trips -->\n\n| round trips |")
     assert filled.endswith("|\n\n<!-- end -->\nb\n")
     assert "old" not in filled
     assert "| cache, Django's RedisCache | 3 | 3 |" in filled
     assert "| db, SQLite | 4 commands |" in filled
-    assert report.filled(filled, results) == filled
+    assert report.PAGE.filled(filled, results) == filled
 
 
 def test_every_table_has_its_place_in_the_document():
-    marks = re.findall(r"<!-- table (\S+) -->", report.DOCUMENT.read_text())
+    marks = re.findall(r"<!-- table (\S+) -->", report.PAGE.document.read_text())
     assert sorted(marks) == sorted(report.TABLES)
 
 
 def test_every_chart_is_shown_in_the_document():
-    shown = re.findall(r"\(performance/(\S+)\.svg\)", report.DOCUMENT.read_text())
+    shown = re.findall(r"\(performance/(\S+)\.svg\)", report.PAGE.document.read_text())
     assert sorted(shown) == sorted(report.DRAWINGS)
 
 
 def test_what_was_not_measured_is_said(results):
-    assert report.TABLES["trips"]({}) == report.MISSING
+    assert report.TABLES["trips"]({}) == pages.MISSING
     del results["stored"]["found"]["servers"]["Valkey"]["sizes"]["small"]
     assert "memory, small" not in targets.text(results)
     assert "not measured" in targets.text({})
@@ -246,14 +250,14 @@ def test_results_become_documents(results, tmp_path):
     for name, result in results.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(result))
     document = tmp_path / "performance.md"
-    document.write_text(report.DOCUMENT.read_text())
-    loaded = report.load(tmp_path)
+    document.write_text(report.PAGE.document.read_text())
+    loaded = report.PAGE.load(tmp_path)
     assert loaded == results
-    report.write(loaded, document, tmp_path / "charts")
-    assert report.MISSING not in document.read_text()
-    drawings = {path.stem for path in (tmp_path / "charts").glob("*.svg")}
+    report.PAGE.write(loaded, document)
+    assert pages.MISSING not in document.read_text()
+    drawings = {path.stem for path in (tmp_path / "performance").glob("*.svg")}
     assert drawings == {*report.DRAWINGS}
-    for path in (tmp_path / "charts").glob("*.svg"):
+    for path in (tmp_path / "performance").glob("*.svg"):
         assert parsed(path.read_text()).tag == f"{SVG}svg"
 
 
@@ -304,7 +308,12 @@ def test_ours_is_compared_with_each_of_theirs(results):
     assert found["1 ms away, create, of the best on cache"] == pytest.approx(2 / 3)
     rate = "gunicorn sync, read, requests a second, of django-cache"
     assert found[rate] == pytest.approx(2)
-    assert found["memory, small session, Valkey, of the smallest rival"] == 0.5
+    memory = "memory, {} session, Valkey, of the smallest rival"
+    assert found[memory.format("small")] == 0.5
+    # What ships was trained on carts.
+    assert memory.format("cart") not in found
+    others = memory.format("cart") + " (other sites' dictionary)"
+    assert found[others] == pytest.approx(0.55)
 
 
 def test_the_cpu_of_a_process_is_that_of_its_threads_and_children():
@@ -321,10 +330,21 @@ def test_the_sessions_that_are_measured_are_as_large_as_they_are_called():
     small, large = (data.sessions(kind, 20) for kind in (data.SMALL, data.LARGE))
     for session in small:
         assert len(session) == 3 + 5
+    for session in data.sessions(data.ANONYMOUS, 20):
+        assert len(session) == 5
     for session in large:
         assert 20_000 <= len(json.dumps(session, separators=(",", ":"))) < 21_000
     users = {session["_auth_user_id"] for session in small}
     assert len(users) == 20
+
+
+def test_a_dictionary_of_other_sites_knows_none_of_the_keys():
+    samples = data._dictionary_tools()[0].corpus(20)
+    assert data.kinds_like("cart", samples) == {"cart"}
+    like = data.kinds_like(data.SMALL, samples)
+    assert {"preferences", "other_languages"} <= like < {*samples}
+    assert data.kinds_like(data.ANONYMOUS, samples) == like
+    assert "cart" in data.kinds_like(data.LARGE, samples)
 
 
 def test_a_dictionary_without_a_kind_of_site_can_be_used(settings, tmp_path):
@@ -334,3 +354,185 @@ def test_a_dictionary_without_a_kind_of_site_can_be_used(settings, tmp_path):
     path.write_bytes(data.dictionary_without("cart"))
     settings.VALKEY_SESSIONS = {"DICTIONARY": str(path)}
     assert known < sum(codec.body_sizes(payloads))
+
+
+# What grows
+
+
+def row(**figures):
+    return figures
+
+
+@pytest.fixture
+def growth(results):
+    """What the measures of growth found."""
+    waited = {"asked": 9, "p50": 0.1, "p99": 0.2, "p99.9": 0.3, "worst": 1.5}
+    spent = {
+        "seconds": 9.0,
+        "peak_mb": 70,
+        "server_cpu_seconds": 2.0,
+        "waited_ms": waited,
+    }
+    commands = [
+        row(what=what, sessions=sessions, cpu_seconds=1 + sessions / 1e5, **spent)
+        for what in (*growing.LINEAR, "django-redis keys()")
+        for sessions in (10_000, 100_000)
+    ]
+    requests = {
+        "server_us": 40.0,
+        "server_us_crowded": 20.0,
+        "bytes_in": 60,
+        "bytes_out": 80,
+        "packets": 2.0,
+    }
+    crowd = {"cpu_us": 300, "server_us": 50.0, "connections": 1}
+    operation = {"server_us": 20.0}
+    times_ = {
+        f"{what}_{figure}": 100
+        for what in ("read", "change")
+        for figure in ("us", "cpu_us", "server_us")
+    }
+    found = {
+        "requests": {
+            "rows": [
+                row(request=sizing.READ, **requests),
+                row(request=sizing.CHANGE, **{**requests, "server_us_crowded": 70.0}),
+            ],
+            "memory": {
+                "sessions": 50_000,
+                "session": 250,
+                "session_resident": 260,
+                "value": 150,
+                "value_of_other_sites": 170,
+                "index_of_one_session": 130,
+                "large_session": 20_600,
+                "stored_value_of_a_large_one": 20_000,
+                "copied_while_the_append_only_file_is_rewritten": 0.05,
+            },
+        },
+        "commands": {
+            "rows": [
+                row(sessions=0, what=growing.NOTHING, waited_ms=waited),
+                *commands,
+            ]
+        },
+        "crowds": {
+            "rows": [
+                row(place=place, per_second=rate, **{kind: count}, **crowd)
+                for place, rate in ((growing.ONE, 4000), (growing.CLUSTER, 3000))
+                for kind in ("threads", "tasks")
+                for count in (1, 16)
+            ]
+        },
+        "keys": {
+            "rows": [
+                row(keys=keys, operation="load", us=us, **operation)
+                for keys, us in ((10_000, 200.0), (10_000_000, 210.0))
+            ]
+        },
+        "sizes": {
+            "rows": [
+                row(engine=engine, size=size, stored=size, held_bytes=size, **times_)
+                for engine in growing.STORES
+                for size in (100, 1_000_000)
+            ]
+        },
+    }
+    about = results["costs"]["about"]
+    return {
+        name: {"about": about, "failed": {}, "found": part}
+        for name, part in found.items()
+    }
+
+
+def test_what_grows_becomes_a_document(growth, tmp_path):
+    for name, result in growth.items():
+        growing.PAGE.file(tmp_path, name).write_text(json.dumps(result))
+    document = tmp_path / "scaling.md"
+    document.write_text(growing.PAGE.document.read_text())
+    growing.PAGE.write(growing.PAGE.load(tmp_path), document)
+    assert pages.MISSING not in document.read_text()
+    drawings = {path.stem for path in (tmp_path / "scaling").glob("*.svg")}
+    assert drawings == {*growing.DRAWINGS}
+    for path in (tmp_path / "scaling").glob("*.svg"):
+        assert parsed(path.read_text()).tag == f"{SVG}svg"
+
+
+def test_every_table_and_chart_of_what_grows_has_its_place():
+    text = growing.PAGE.document.read_text()
+    assert sorted(re.findall(r"<!-- table (\S+) -->", text)) == sorted(growing.TABLES)
+    shown = re.findall(r"\(scaling/(\S+)\.svg\)", text)
+    assert sorted(shown) == sorted(growing.DRAWINGS)
+
+
+def test_the_tables_of_what_grows_are_those_of_the_results():
+    text = growing.PAGE.document.read_text()
+    assert growing.PAGE.filled(text, growing.PAGE.load(run.RESULTS)) == text
+
+
+@pytest.mark.parametrize("table", growing.TABLES)
+def test_what_grows_is_shown_in_tables_that_fit(growth, table):
+    lines = growing.TABLES[table](growth).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert growing.TABLES[table]({})
+
+
+def test_a_size_is_calculated_from_what_was_measured(growth):
+    small, _, large = sizing.needs(growth)
+    assert (small.primaries, small.data) == (1, 400e6)
+    assert small.room == 800e6
+    assert small.peak == pytest.approx(1e6 * 15 * 4 / (14 * 86400))
+    # Four reads of 20 us, and a change of 70.
+    assert small.cpu == pytest.approx(small.peak * 30e-6)
+    assert small.bits == pytest.approx(small.peak * 8 * (60 + 80 + 2 * 90))
+    assert large.primaries == 25
+    assert large.room == 32e9
+    assert large.cpu == pytest.approx(large.peak / 25 * 30e-6)
+
+
+def test_a_cluster_has_three_primaries_at_least(growth):
+    growth["requests"]["found"]["memory"]["session"] = 50  # With all else, 200.
+    assert [need.primaries for need in sizing.needs(growth)] == [1, 3, 13]
+
+
+def test_the_start_of_a_command_is_no_part_of_what_a_million_takes(growth):
+    rows = growth["commands"]["found"]["rows"]
+    listing = [row for row in rows if row["what"] == "stats"]
+    assert sizing.for_a_million(listing, "cpu_seconds") == pytest.approx(10)
+
+
+def test_a_line_goes_through_its_points():
+    drawn = [Line("a & b", [(1, 0), (10, 50), (100, 100)], mine=True)]
+    across = Axis({1: "1", 100: "100"}, logarithmic=True)
+    root = parsed(lines("title", "note", across, from_zero(drawn, str), drawn))
+    (path,) = [p for p in root.iter(f"{SVG}path") if "line" in p.get("class")]
+    points = [
+        [float(number) for number in point.split()]
+        for point in path.get("d").removeprefix("M").split("L")
+    ]
+    (x0, y0), (x1, y1), (x2, y2) = points
+    # Ten times as many is half the way, and half as much is half the height.
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+    assert y0 - y1 == pytest.approx(y1 - y2, abs=0.2)
+    assert "a & b" in [text.text for text in root.iter(f"{SVG}text")]
+
+
+def test_the_labels_of_lines_do_not_cover_each_other():
+    drawn = [Line(str(n), [(1, 5), (10, 5 + n / 100)]) for n in range(4)]
+    across = Axis({1: "1", 10: "10"})
+    root = parsed(lines("title", "note", across, in_powers(drawn, str), drawn))
+    labels = {str(n) for n in range(4)}
+    heights = sorted(
+        float(text.get("y"))
+        for text in root.iter(f"{SVG}text")
+        if text.text in labels and text.get("class") is None
+    )
+    assert all(b - a >= 16 for a, b in itertools.pairwise(heights))
+
+
+def test_an_axis_reaches_what_it_shows():
+    for highest in (1, 3, 999, 1000, 1001, 5200):
+        axis = from_zero([Line("", [(1, highest)])], str)
+        assert 0 in axis.ticks
+        assert 3 <= len(axis.ticks) <= 7
+        assert highest <= max(axis.ticks) <= 2 * highest

@@ -1,23 +1,17 @@
 """
 How costs grow: with the number of sessions, their size, and how many ask at once.
 
-    python -m benchmarks.growth --quick            about ten minutes
-    python -m benchmarks.growth --full             about an hour, and 6 GB of memory
-    python -m benchmarks.growth --full commands    one of its parts
+    python -m benchmarks.growth [--full] [--write] [MEASURE ...]
 
-Each part writes results/growth-PART.json beside this folder.
+    commands, crowds, keys, requests, sizes
+                the measures
+    environment of the process
+    filling     fills servers with sessions
+    ground      the servers, and the engine on them
+    patient_settings
+                of the engine
+    probe       another client of a server that is busy
+    rivals      what sites do where this engine has commands
+    sizing      what follows for so many sessions
+    report      what becomes of the figures
 """
-
-import os
-import sys
-from pathlib import Path
-
-import django
-
-ROOT = Path(__file__).resolve().parents[2]
-_FOLDERS = ("", "testproject", "benchmarks/dictionary")
-sys.path[:0] = [str(ROOT / folder) for folder in _FOLDERS]
-os.environ["DJANGO_SETTINGS_MODULE"] = f"{__name__}.patient_settings"
-# For the processes that are measured.
-os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[: len(_FOLDERS)])
-django.setup()

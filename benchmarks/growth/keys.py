@@ -12,19 +12,18 @@ from django_valkey_sessions.backend import SessionStore
 from tests.servers import Server
 
 from .filling import copies
-from .ground import engine_on, first, one_server, process_id, server_cpu, show, write
+from .ground import engine_on, one_server, server_cpu, show
 
 FEW = 10_000
 ROUNDS = 8
 
 
-def main(full: bool) -> None:
+def measure(full: bool) -> dict[str, Any]:
     many, times = (10_000_000, 1000) if full else (1_000_000, 300)
     with one_server() as small, one_server() as large:
         places = {FEW: small, many: large}
         for count, server in places.items():
             copies(server, count)
-            first(process_id(server))
         rounds: dict[tuple[int, str], list[tuple[float, float]]] = {}
         for _ in range(ROUNDS):
             for count, server in places.items():
@@ -39,7 +38,7 @@ def main(full: bool) -> None:
             show(row)
             rows.append(row)
         used = {count: _used(server) for count, server in places.items()}
-    write("keys", full, {"rows": rows, "server_bytes": used})
+    return {"rows": rows, "server_bytes": used}
 
 
 def _round(server: Server, times: int) -> dict[str, tuple[float, float]]:

@@ -5,30 +5,42 @@ for each kind of request; and its memory for each session, and for the index of 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from statistics import mean, median
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from corpus import KINDS
+from django.conf import settings
+from django.core.signing import JSONSerializer
+from django.test import override_settings
+
+from django_valkey_sessions import codec
 from django_valkey_sessions.backend import SessionStore
 from tests.servers import Server
 
-from .filling import as_the_engine, datas, fill, large, without_index
-from .ground import engine_on, one_server, server_cpu, show, write
+from ..data import dictionary_without, of_kind
+from .filling import VARIETY, as_the_engine, datas, fill, large, without_index
+from .ground import engine_on, one_server, server_cpu, show
 
 THREADS = 16
 #: Bytes of what is stored of a session that is large.
 LARGE = 20_000
+#: Any session's.
+ID = "0" * 32
 
 
-def main(full: bool) -> None:
-    times = 2000 if full else 200
+def measure(full: bool) -> dict[str, Any]:
+    rounds, times = (5, 300) if full else (3, 100)
     rows = []
     with one_server() as server, engine_on(server):
         for name, (do, users) in DOINGS.items():
-            costs = _measured(server, do, users, times)
+            costs = _measured(server, do, users, times, rounds)
             rows.append({"request": name, **costs})
             show(rows[-1])
-    count = 1_000_000 if full else 50_000
-    write("requests", full, {"rows": rows, "memory": _memory(count)})
+    count = 250_000 if full else 50_000
+    return {"rows": rows, "memory": _memory(count)}
 
 
 def _read(session: SessionStore) -> None:
@@ -78,33 +90,48 @@ DOINGS: dict[str, tuple[Doing, bool]] = {
 }
 
 
-def _measured(server: Server, do: Doing, users: bool, times: int) -> dict[str, Any]:
+def _measured(
+    server: Server, do: Doing, users: bool, times: int, rounds: int
+) -> dict[str, Any]:
     """Return what it costs the server, alone, and with all threads at once."""
-    found = _costs(server, do, users, 1, times)
-    crowded = _costs(server, do, users, THREADS, times)
-    found["server_us_crowded"] = crowded["server_us"]
-    found["per_second_crowded"] = crowded["per_second"]
-    return found
+    alone, crowded = (
+        _median(_costs(server, do, users, threads, times) for _ in range(rounds))
+        for threads in (1, THREADS)
+    )
+    alone["server_us_crowded"] = crowded["server_us"]
+    alone["per_second_crowded"] = crowded["per_second"]
+    return alone
+
+
+def _median(rounds: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of each figure; the commands are the same in all rounds."""
+    *_, last = found = [*rounds]
+    middle = {
+        name: median(costs[name] for costs in found)
+        for name in last
+        if name != "commands"
+    }
+    return {**middle, "commands": last["commands"]}
 
 
 def _costs(
     server: Server, do: Doing, users: bool, threads: int, times: int
 ) -> dict[str, Any]:
     made = [[_stored(n, users) for _ in range(times)] for n in range(threads)]
-    with server.connect() as connection:
-        connection.config_resetstat()
     before = server_cpu(server)
-    started = time.monotonic()
-    working = [threading.Thread(target=_work, args=[do, keys]) for keys in made]
-    for thread in working:
-        thread.start()
-    for thread in working:
-        thread.join()
-    seconds = time.monotonic() - started
-    total = times * threads
-    of_server = server_cpu(server) - before
     with server.connect() as connection:
+        # Nobody else connects from here to the end, and is counted.
+        connection.config_resetstat()
+        started = time.monotonic()
+        working = [threading.Thread(target=_work, args=[do, keys]) for keys in made]
+        for thread in working:
+            thread.start()
+        for thread in working:
+            thread.join()
+        seconds = time.monotonic() - started
         stats, commands = connection.info("stats"), connection.info("commandstats")
+    of_server = server_cpu(server) - before
+    total = times * threads
     calls = {
         name.removeprefix("cmdstat_"): round(found["calls"] / total, 2)
         for name, found in commands.items()
@@ -113,6 +140,11 @@ def _costs(
         "server_us": round(of_server / total * 1e6, 1),
         "bytes_in": round(stats["total_net_input_bytes"] / total),
         "bytes_out": round(stats["total_net_output_bytes"] / total),
+        # As often as something has come in, and has gone out.
+        "packets": round(
+            (stats["total_reads_processed"] + stats["total_writes_processed"]) / total,
+            1,
+        ),
         "per_second": round(total / seconds),
         "commands": {name: count for name, count in calls.items() if count >= 0.5},
     }
@@ -138,10 +170,13 @@ def _memory(count: int) -> dict[str, Any]:
     indexed = _bytes_each(count, as_the_engine)
     logged_in = sum("_auth_user_id" in data for data in datas()) / len(datas())
     few = max(1000, count // 50)
+    values = [_value(data) for data in datas()]
     found = {
         "sessions": count,
         "session": plain["used"],
         "session_resident": plain["resident"],
+        "value": round(mean(values)),
+        "value_of_other_sites": round(mean(_of_other_sites())),
         "index_of_one_session": round((indexed["used"] - plain["used"]) / logged_in),
         "large_session": _bytes_each(few, large(LARGE))["used"],
         "stored_value_of_a_large_one": LARGE,
@@ -151,8 +186,29 @@ def _memory(count: int) -> dict[str, Any]:
     return found
 
 
+def _value(data: dict[str, Any]) -> int:
+    """Return how many bytes the engine stores of a session."""
+    return len(codec.pack(codec.serialize(data, JSONSerializer), ID, 0))
+
+
+def _of_other_sites() -> Iterator[int]:
+    """
+    Yield how many bytes they are with a dictionary from other sites, which is what a
+    site has for which none was made.
+    """
+    ours = settings.VALKEY_SESSIONS
+    with TemporaryDirectory() as folder:
+        for kind in KINDS:
+            path = Path(folder) / kind
+            path.write_bytes(dictionary_without(kind))
+            with override_settings(VALKEY_SESSIONS={**ours, "DICTIONARY": str(path)}):
+                yield from map(_value, of_kind(kind, VARIETY))
+
+
 def _bytes_each(count: int, store: Any) -> dict[str, Any]:
-    with one_server("--appendonly", "yes") as server, server.connect() as connection:
+    # It is rewritten when this says so, and not before.
+    words = ("--appendonly", "yes", "--auto-aof-rewrite-percentage", "0")
+    with one_server(*words) as server, server.connect() as connection:
         before = connection.info("memory")
         fill(connection, count, store)
         after = connection.info("memory")

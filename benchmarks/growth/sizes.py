@@ -13,11 +13,13 @@ from typing import Any
 from corpus import corpus
 from django.contrib.sessions.backends import cache as cache_engine
 from django.test import override_settings
+from train import TESTING
 
 from django_valkey_sessions.backend import SessionStore
 from tests.servers import Server
 
-from .ground import engine_on, one_server, server_cpu, show, write
+from .filling import VARIETY
+from .ground import engine_on, one_server, server_cpu, show
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 ENGINES = {"this": SessionStore, "cache on RedisCache": cache_engine.SessionStore}
@@ -26,7 +28,7 @@ ROUNDS = 5
 PIECES = (20, 200)
 
 
-def main(full: bool) -> None:
+def measure(full: bool) -> dict[str, Any]:
     times = 400 if full else 60
     rows = []
     with (
@@ -36,7 +38,7 @@ def main(full: bool) -> None:
     ):
         for size in SIZES:
             rows += _rows(server, size, max(10, times * 1000 // max(size, 1000)))
-    write("sizes", full, {"rows": rows})
+    return {"rows": rows}
 
 
 def _on(server: Server) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def _on(server: Server) -> dict[str, Any]:
 def text_of(size: int) -> str:
     """Return so many characters, pieces of what sites keep in sessions."""
     chance = random.Random(size)
-    source = b"".join(b"".join(texts) for texts in corpus(100).values()).decode()
+    source = b"".join(
+        b"".join(texts) for texts in corpus(VARIETY, TESTING).values()
+    ).decode()
     pieces: list[str] = []
     while len(pieces) * PIECES[0] < size:
         start = chance.randrange(len(source))
