@@ -26,7 +26,7 @@ from .figures import ratios
 from .ground import Child, Ground, answers, servers
 
 #: (rounds, seconds of load in each)
-QUICK, FULL = (3, 0.4), (9, 1.2)
+QUICK, FULL = (3, 0.4), (7, 0.8)
 HOST = "127.0.0.1"
 GUNICORN = "gunicorn --workers 1 --bind {host}:{port} --log-level error"
 

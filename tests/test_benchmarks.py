@@ -169,7 +169,7 @@ def results():
         "network": {"operations": {"create": timed, "load and save": timed}},
         "serving": {
             kind: {"read": rates, "write": rates}
-            for kind in ("gunicorn sync", "gunicorn gthread", "uvicorn")
+            for kind in serving.KINDS
         },
         "stored": {
             "servers": {
