@@ -13,7 +13,7 @@ from .figures import ratios
 from .ground import Ground
 
 #: (rounds, operations in each, awaited operations in each)
-QUICK, FULL = (5, 50, 200), (15, 400, 2000)
+QUICK, FULL = (5, 50, 200), (9, 150, 600)
 AT_ONCE = (1, 50, 200)
 OPERATIONS = (
     *("load", "create", "save", "load and save", "load and renew"),

@@ -13,7 +13,7 @@ from .latency import OPERATIONS, operations
 
 MILLISECONDS = 1.0
 #: (rounds, operations in each)
-QUICK, FULL = (5, 12), (15, 60)
+QUICK, FULL = (5, 12), (9, 40)
 
 
 def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any]:
