@@ -33,7 +33,7 @@ from django_valkey_sessions import (
     sessions,
 )
 from django_valkey_sessions.backend import SessionStore
-from django_valkey_sessions.conf import Conf, conf
+from django_valkey_sessions.conf import conf
 from django_valkey_sessions.exceptions import (
     ReplyLost,
     SessionConflict,
@@ -974,7 +974,8 @@ def found():
 def test_no_visitor_is_logged_out_and_no_change_lost(
     prefix, change, settings, monkeypatch
 ):
-    monkeypatch.setattr(Conf, "RENEW_AFTER", property(lambda self: 0.0))
+    monkeypatch.setattr("django_valkey_sessions.conf.SHORTEST_RENEWAL", 0)
+    settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "RENEW_AFTER": 1e-9}
     monkeypatch.setattr(renewal, "STEPS", 30)
 
     @searching(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
