@@ -183,6 +183,8 @@ def _served(kind: str) -> Callable[[Results], str]:
             f"{what}: {title}": summaries.get(unit, {})
             for what, summaries in found.items()
             for title, unit in units.items()
+            # Of one that has no session, only what shows how much the others add.
+            if what != "anonymous" or unit in ("rate", "application")
         }
         return _table(
             "", ENGINES, lambda name, column: shown(columns[column].get(name)), columns

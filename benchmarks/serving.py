@@ -1,7 +1,8 @@
 """
 Whole requests under load: a site behind gunicorn, with processes and with threads, and
-behind uvicorn. Each serves one page that reads its session, and one that changes it.
-Requests a second, and the CPU that one takes: of the application and of the server.
+behind uvicorn. Each serves one page that takes no look at its session, one that reads
+it, and one that changes it. Requests a second, and the CPU that one takes: of the
+application and of the server.
 
 One process of the site, one of the server, one that sends: the pages do nothing else,
 so what differs between the engines is as large here as it can be on a site.
@@ -26,7 +27,7 @@ from .figures import ratios
 from .ground import Child, Ground, answers, servers
 
 #: (rounds, seconds of load in each)
-QUICK, FULL = (3, 0.4), (7, 0.8)
+QUICK, FULL = (3, 0.4), (5, 0.6)
 HOST = "127.0.0.1"
 GUNICORN = "gunicorn --workers 1 --bind {host}:{port} --log-level error"
 
@@ -36,32 +37,32 @@ UVICORN = (
 )
 
 
+#: What its pages do with the session: "anonymous" takes no look at it.
+PAGES = ("anonymous", "read", "write")
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How a site is served."""
 
     command: str
     connections: int  # At once.
-    read: str  # A page.
-    write: str
+    awaiting: bool = False
     #: Whether the middleware of sessions is the only one.
     alone: bool = False
 
     @property
-    def pages(self) -> dict[str, str]:
-        return {"read": self.read, "write": self.write}
+    def paths(self) -> dict[str, str]:
+        return {page: f"/{'a' * self.awaiting}{page}/" for page in PAGES}
 
 
 KINDS = {
-    "gunicorn sync": Kind(
-        f"{GUNICORN} --worker-class sync benchmarks.app:wsgi()", 2, "/read/", "/write/"
-    ),
+    "gunicorn sync": Kind(f"{GUNICORN} --worker-class sync benchmarks.app:wsgi()", 2),
     "gunicorn gthread": Kind(
-        f"{GUNICORN} --worker-class gthread --threads 8 benchmarks.app:wsgi()",
-        *(8, "/read/", "/write/"),
+        f"{GUNICORN} --worker-class gthread --threads 8 benchmarks.app:wsgi()", 8
     ),
-    "uvicorn": Kind(UVICORN, 16, "/aread/", "/awrite/"),
-    "uvicorn alone": Kind(UVICORN, 16, "/aread/", "/awrite/", alone=True),
+    "uvicorn": Kind(UVICORN, 16, awaiting=True),
+    "uvicorn alone": Kind(UVICORN, 16, awaiting=True, alone=True),
 }
 
 
@@ -78,7 +79,7 @@ def measure(ground: Ground, full: bool, failed: dict[str, str]) -> dict[str, Any
 def _served(
     kind: str, ground: Ground, rounds: int, seconds: float, failed: dict[str, str]
 ) -> dict[str, Any]:
-    paths = KINDS[kind].pages
+    paths = KINDS[kind].paths
     series: Any = {what: defaultdict(lambda: defaultdict(list)) for what in paths}
     with _sites(kind, ground, failed) as sites:
         for what, path in paths.items():

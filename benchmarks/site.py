@@ -23,6 +23,10 @@ def anonymous(request: HttpRequest) -> HttpResponse:
     return _page("ok")
 
 
+async def aanonymous(request: HttpRequest) -> HttpResponse:
+    return _page("ok")
+
+
 def read(request: HttpRequest) -> HttpResponse:
     return _page(_shown(request.session.get("theme")))
 
@@ -72,5 +76,5 @@ def _shown(theme: Any) -> str:
 
 urlpatterns = [
     path(f"{view.__name__}/", view)
-    for view in (anonymous, read, aread, write, awrite, fill, login, logout)
+    for view in (anonymous, aanonymous, read, aread, write, awrite, fill, login, logout)
 ]

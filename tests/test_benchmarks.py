@@ -167,10 +167,7 @@ def results():
             "inside": {"load": {"whole": 60.0, "glide": 35.0, "own": 25.0}},
         },
         "network": {"operations": {"create": timed, "load and save": timed}},
-        "serving": {
-            kind: {"read": rates, "write": rates}
-            for kind in serving.KINDS
-        },
+        "serving": {kind: {"read": rates, "write": rates} for kind in serving.KINDS},
         "stored": {
             "servers": {
                 "Valkey": {
