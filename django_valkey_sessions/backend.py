@@ -300,11 +300,13 @@ class SessionStore(SessionBase):
         Remove the expired sessions that the server does not remove itself, because
         they were saved with EXPIRE off.
         """
+        conf.follow()
         run(sweep(), client.execute)
 
     @classmethod
     async def aclear_expired(cls) -> None:
         """See clear_expired()."""
+        conf.follow()
         await arun(sweep(), client.aexecute)
 
     # All sessions, in the words of other stores. Each looks at every key of the server,
@@ -318,6 +320,7 @@ class SessionStore(SessionBase):
         RENEW_AFTER the id that leads to a session which was renewed a moment ago is
         among them, too.
         """
+        conf.follow()
         cursor: Any = "0"
         while cursor != b"0":
             cursor, page = run(scan(cursor), client.execute)
@@ -326,6 +329,7 @@ class SessionStore(SessionBase):
     @classmethod
     async def aids(cls) -> AsyncIterator[str]:
         """See ids()."""
+        conf.follow()
         cursor: Any = "0"
         while cursor != b"0":
             cursor, page = await arun(scan(cursor), client.aexecute)
@@ -474,6 +478,8 @@ class SessionStore(SessionBase):
 
     def _opened_again(self, id: str) -> Flow[Opened | None]:
         blob = yield from surely_stored(id)
+        if blob is None:
+            return None
         try:
             return self._open(blob, id)
         except Unreadable as error:

@@ -1,6 +1,6 @@
 """
-Shadow Django's settings: each property is one key of ``VALKEY_SESSIONS``, read
-when it is used, with its default, its type and what can be wrong with it.
+Shadow Django's settings: each property is one key of ``VALKEY_SESSIONS``, read when it
+is first used, with its default, its type and what can be wrong with it.
 """
 
 import difflib
@@ -395,6 +395,7 @@ class Conf:
 
     def unknown(self) -> Iterator[BadSetting]:
         """Yield what is wrong with each name that is no setting of ours."""
+        self.follow()
         names = self.names()
         for name in self._all():
             if name not in names:
@@ -410,6 +411,7 @@ class Conf:
 
     def remember(self, compute: Callable[["Conf"], T]) -> T:
         """Return what a property is, and let it be that until they change."""
+        self.follow()
         known, name = self._known, compute.__name__
         value = compute(self)
         known[name] = vars(self)[name] = value
@@ -419,17 +421,18 @@ class Conf:
 
     def follow(self) -> None:
         """
-        Take note of what VALKEY_SESSIONS are now. Where Django tells of a change, as in
-        tests, that is done already; not where they were assigned to, or changed inside.
+        Take note of what VALKEY_SESSIONS are now: for who begins something. Of most
+        changes Django tells, and they are followed at once; but not where they were
+        assigned to, changed inside, or deleted.
         """
         try:
             value = _past_django(settings, "VALKEY_SESSIONS")
         except AttributeError:
             value = self._all()
         if value is not self._source or value != self._content:
+            content = {name: _kept(one) for name, one in self._all().items()}
             self.forget()
-            self._source = value
-            self._content = {name: _kept(one) for name, one in value.items()}
+            self._source, self._content = value, content
 
     def forget(self) -> None:
         """Have each property computed anew."""

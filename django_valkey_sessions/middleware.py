@@ -187,11 +187,20 @@ class SessionMiddleware(DjangosMiddleware):
                 "The request's session was deleted before the request completed. The "
                 "user may have logged out in a concurrent request, for example."
             ) from error
-        if not kept or not _has_cookie(request):
+        if kept and _has_cookie(request):
+            return
+        if self.rolling:
             _set_cookie(session, response)
+            return
+        # Another engine may have to wait for what is in memory here.
+        ends = yield ["get_expire_at_browser_close"]
+        _send_cookie(session, response, None if ends else (yield ["get_expiry_age"]))
 
     def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None] | None:
-        """Return the flow that renews or touches a session that was only read."""
+        """
+        Return the flow that renews or touches a session that was only read, if that is
+        due. Else send its key if another request has changed that.
+        """
         if not session.passive:
             if session.renewal_is_due():
                 return self._renew(session, response)
@@ -256,16 +265,17 @@ def _has_cookie(request: HttpRequest) -> bool:
 
 
 def _set_cookie(session: Any, response: HttpResponseBase) -> None:
-    """Send the key of a session that is in memory: there is nothing to wait for."""
-    max_age = expires = None
-    if not session.get_expire_at_browser_close():
-        max_age = session.get_expiry_age()
-        expires = _date(int(time.time() + max_age))
+    """Send the key of a session of ours, which is in memory: nothing is waited for."""
+    ends = session.get_expire_at_browser_close()
+    _send_cookie(session, response, None if ends else session.get_expiry_age())
+
+
+def _send_cookie(session: Any, response: HttpResponseBase, max_age: int | None) -> None:
     response.set_cookie(
         settings.SESSION_COOKIE_NAME,
         session.session_key,
         max_age=max_age,
-        expires=expires,
+        expires=None if max_age is None else _date(int(time.time() + max_age)),
         domain=settings.SESSION_COOKIE_DOMAIN,
         path=settings.SESSION_COOKIE_PATH,
         secure=settings.SESSION_COOKIE_SECURE or False,

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.sessions.backends.base import SessionBase
 
@@ -40,6 +40,8 @@ from .signals import announce, session_ended
 from .sweeping import ids_among, scan, scanning, swap_out, tidy_indexes
 
 logger = getLogger("django_valkey_sessions")
+
+T = TypeVar("T")
 
 #: How often a session that is changed meanwhile is judged again.
 ROUNDS = 5
@@ -122,12 +124,12 @@ Where = Callable[[SessionInfo], bool]
 
 def get(id: str) -> SessionInfo | None:
     """Return what is known of the session with this id; None if there is none."""
-    return run(_get(_checked(id)), client.execute)
+    return _run(_get(_checked(id)))
 
 
 async def aget(id: str) -> SessionInfo | None:
     """See get()."""
-    return await arun(_get(_checked(id)), client.aexecute)
+    return await _arun(_get(_checked(id)))
 
 
 def id_of(session: SessionBase) -> str | None:
@@ -146,12 +148,12 @@ def revoke(id: str) -> bool:
     End the session with this id. A request that is using it can't save it any more.
     Return False if there is none.
     """
-    return run(_revoke(_checked(id)), client.execute)
+    return _run(_revoke(_checked(id)))
 
 
 async def arevoke(id: str) -> bool:
     """See revoke()."""
-    return await arun(_revoke(_checked(id)), client.aexecute)
+    return await _arun(_revoke(_checked(id)))
 
 
 def iterate() -> Iterator[SessionInfo]:
@@ -168,9 +170,9 @@ def iterate() -> Iterator[SessionInfo]:
 def _pages() -> Iterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
-        cursor, ids = run(scan(cursor), client.execute)
+        cursor, ids = _run(scan(cursor))
         while ids:
-            infos, ids = run(_some(ids), client.execute)
+            infos, ids = _run(_some(ids))
             yield infos
 
 
@@ -184,9 +186,9 @@ async def aiterate() -> AsyncIterator[SessionInfo]:
 async def _apages() -> AsyncIterator[list[SessionInfo]]:
     cursor: Any = "0"
     while cursor != b"0":
-        cursor, ids = await arun(scan(cursor), client.aexecute)
+        cursor, ids = await _arun(scan(cursor))
         while ids:
-            infos, ids = await arun(_some(ids), client.aexecute)
+            infos, ids = await _arun(_some(ids))
             yield infos
 
 
@@ -213,12 +215,12 @@ def page(start: str | None = None, where: Where | None = None) -> Page:
 
     Raise ValueError if ``start`` is something else.
     """
-    return run(_page(_begun(start), where), client.execute)
+    return _run(_page(_begun(start), where))
 
 
 async def apage(start: str | None = None, where: Where | None = None) -> Page:
     """See page()."""
-    return await arun(_page(_begun(start), where), client.aexecute)
+    return await _arun(_page(_begun(start), where))
 
 
 def count() -> int:
@@ -227,12 +229,12 @@ def count() -> int:
     with RENEW_AFTER twice those that were renewed a moment ago. Looks at every key of
     the server, which is nothing for requests.
     """
-    return run(_count(), client.execute)
+    return _run(_count())
 
 
 async def acount() -> int:
     """See count()."""
-    return await arun(_count(), client.aexecute)
+    return await _arun(_count())
 
 
 def clear(where: Where | None = None) -> int:
@@ -242,12 +244,12 @@ def clear(where: Where | None = None) -> int:
     A session that begins meanwhile may live on. Looks at every key of the server, a
     page at a time, which is nothing for requests; but these do not wait for it.
     """
-    return run(_clear(where), client.execute)
+    return _run(_clear(where))
 
 
 async def aclear(where: Where | None = None) -> int:
     """See clear()."""
-    return await arun(_clear(where), client.aexecute)
+    return await _arun(_clear(where))
 
 
 def for_user(user: Any, limit: int | None = None) -> list[SessionInfo]:
@@ -256,12 +258,12 @@ def for_user(user: Any, limit: int | None = None) -> list[SessionInfo]:
     last used first. With a limit, which is at least 1, not more than so many: those
     that expire last. Sessions that were saved with USER_INDEX off are not found.
     """
-    return run(_for_user(_user_id(user), limit), client.execute)
+    return _run(_for_user(_user_id(user), limit))
 
 
 async def afor_user(user: Any, limit: int | None = None) -> list[SessionInfo]:
     """See for_user()."""
-    return await arun(_for_user(_user_id(user), limit), client.aexecute)
+    return await _arun(_for_user(_user_id(user), limit))
 
 
 def revoke_user(user: Any, keep: str | SessionBase | None = None) -> int:
@@ -274,12 +276,12 @@ def revoke_user(user: Any, keep: str | SessionBase | None = None) -> int:
     Raise SessionConflict if the user gets new sessions all the time. Sessions that were
     saved with USER_INDEX off are not found.
     """
-    return run(_revoke_user(_user_id(user), _kept(keep)), client.execute)
+    return _run(_revoke_user(_user_id(user), _kept(keep)))
 
 
 async def arevoke_user(user: Any, keep: str | SessionBase | None = None) -> int:
     """See revoke_user()."""
-    return await arun(_revoke_user(_user_id(user), _kept(keep)), client.aexecute)
+    return await _arun(_revoke_user(_user_id(user), _kept(keep)))
 
 
 def reindex() -> int:
@@ -289,7 +291,7 @@ def reindex() -> int:
     of the server, which is nothing for requests.
     """
     _check_index()
-    return sum(run(_entered(infos), client.execute) for infos in _pages())
+    return sum(_run(_entered(infos)) for infos in _pages())
 
 
 async def areindex() -> int:
@@ -297,8 +299,18 @@ async def areindex() -> int:
     _check_index()
     total = 0
     async for infos in _apages():
-        total += await arun(_entered(infos), client.aexecute)
+        total += await _arun(_entered(infos))
     return total
+
+
+def _run(flow: Flow[T]) -> T:
+    conf.follow()
+    return run(flow, client.execute)
+
+
+async def _arun(flow: Flow[T]) -> T:
+    conf.follow()
+    return await arun(flow, client.aexecute)
 
 
 # The flows.
@@ -721,6 +733,7 @@ def _user_id(user: Any) -> str:
 
 
 def _check_index() -> None:
+    conf.follow()
     if not conf.USER_INDEX:
         raise BadSetting(
             "E028",

@@ -14,6 +14,7 @@ from django.core.signing import JSONSerializer
 from django.test import override_settings
 
 from django_valkey_sessions import merge
+from django_valkey_sessions.backend import SessionStore as Store
 from django_valkey_sessions.conf import BadSetting, Location, conf
 
 LOCAL = Location((("127.0.0.1", 6379),))
@@ -129,6 +130,32 @@ def test_a_value_may_be_changed_inside(configure):
     django_settings.VALKEY_SESSIONS["MERGE"]["b"] = merge.union
     conf.follow()
     assert [*conf.MERGE] == ["a", "b"]
+
+
+def test_a_change_that_nobody_tells_of_is_seen_by_what_begins_next(
+    own_engine, settings
+):
+    before = settings.VALKEY_SESSIONS
+    Store().create()
+    Store.clear_all()
+    for begin in (Store.length, Store.clear_all, lambda: [*Store.ids()]):
+        django_settings.VALKEY_SESSIONS = before
+        Store().create()
+        django_settings.VALKEY_SESSIONS = {**before, "PREFIX": "elsewhere:"}
+        assert begin() in (0, [])
+    django_settings.VALKEY_SESSIONS = before
+    assert Store.length() == 3
+
+
+def test_what_was_read_between_two_changes_does_not_stay(configure):
+    configure()
+    first = django_settings.VALKEY_SESSIONS
+    conf.follow()
+    django_settings.VALKEY_SESSIONS = {"MAX_LIFETIME": 5}
+    assert conf.MAX_LIFETIME == 5
+    django_settings.VALKEY_SESSIONS = first
+    conf.follow()
+    assert conf.MAX_LIFETIME is None
 
 
 def test_every_setting_has_a_default_here():
@@ -377,6 +404,9 @@ def test_valkey_sessions_has_to_be_a_dictionary(settings, value):
     with pytest.raises(BadSetting, match="VALKEY_SESSIONS is") as raised:
         _ = conf.PREFIX
     assert raised.value.id == "E001"
+    for _ in range(2):
+        with pytest.raises(BadSetting, match="VALKEY_SESSIONS is"):
+            Store()
 
 
 @pytest.mark.parametrize(

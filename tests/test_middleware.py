@@ -836,6 +836,21 @@ def test_another_engine_works_as_with_djangos_middleware(stranger, settings):
     assert stranger.get("poll/write").cookies["sessionid"]["max-age"] == FORTNIGHT
 
 
+@pytest.mark.usefixtures("engine")
+def test_what_another_engine_tells_of_a_cookie_is_awaited(
+    stranger, settings, monkeypatch
+):
+    engine = "django.contrib.sessions.backends.signed_cookies"
+    settings.SESSION_ENGINE = engine
+
+    async def aget_expiry_age(self, **kwargs):
+        return 77
+
+    monkeypatch.setattr(f"{engine}.SessionStore.aget_expiry_age", aget_expiry_age)
+    age = 77 if stranger.prefix == "/a/" else FORTNIGHT
+    assert stranger.get("write").cookies["sessionid"]["max-age"] == age
+
+
 def test_another_engines_session_that_has_ended_is_a_400(
     stranger, settings, monkeypatch
 ):

@@ -1029,6 +1029,23 @@ def test_an_unreadable_value_is_no_session_and_is_left_alone(
     assert one.key[-32:][:8] in caplog.text
 
 
+def test_what_is_gone_at_the_second_look_was_no_session(
+    call, stored, valkey, before_each_trip, caplog
+):
+    one = stored(a=1)
+    flip(valkey, one.key)
+    session, trips = one.open(), []
+
+    def end(trip):
+        if trips:
+            valkey.delete(one.key)
+        trips.append(trip)
+
+    before_each_trip(end)
+    assert call(session, "load") == {}
+    assert (len(trips), session.session_key, caplog.text) == (2, None, "")
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_after_an_unreadable_value_a_new_session_works(call, stored, valkey, damage):
     one = stored(a=1)

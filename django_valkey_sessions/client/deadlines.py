@@ -3,7 +3,6 @@ Time-outs for awaits, many at a time. No GLIDE.
 """
 
 import asyncio
-import time
 from types import TracebackType
 
 #: Seconds by which a timer may come early, as that of a loop does.
@@ -27,7 +26,7 @@ class Deadlines:
 
     def _end_overdue(self) -> None:
         self.timer = None
-        now = time.monotonic()
+        now = self.loop.time()
         for deadline in list(self.running):
             if deadline.until > now + EARLY:
                 self.end_overdue_in(deadline.until - now)
@@ -52,8 +51,7 @@ class Deadline:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         self.task, self.cancelled = task, task.cancelling()
-        # Its loop has a clock too, but a slower one, in Python.
-        self.until = time.monotonic() + self.all.seconds
+        self.until = self.all.loop.time() + self.all.seconds
         self.all.running[self] = None
         if self.all.timer is None:
             self.all.end_overdue_in(self.all.seconds)

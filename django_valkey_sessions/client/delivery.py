@@ -41,7 +41,8 @@ class Link:
     the connection), and when the server has become a replica.
 
     ``send``, ``remake`` and ``close_old`` block in one kind and are awaited in the
-    other; everything else is here, without a colour.
+    other; everything else is here, without a colour. Where one of several commands has
+    failed, what ``send`` returns is a WithErrors: any other list is taken for fine.
     """
 
     send: Callable[[Trip], Any]

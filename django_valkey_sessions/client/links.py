@@ -71,7 +71,8 @@ class Blocking(Link):
         except glide_error() as error:
             raise translated(error) from told(error)
         if isinstance(reply, Exception):
-            raise translated(reply)
+            reply = translated(reply)  # Under the same name: reports show variables.
+            raise reply
         return reply
 
     def remake(self, used: Any) -> Any:
