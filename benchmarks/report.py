@@ -254,10 +254,13 @@ def _gil(results: Results) -> str:
         if not releases:
             return "" if releases is None else "0"
         most = sorted(releases.items(), key=lambda item: -item[1])
-        whose = ", ".join(f"{count} {library}" for library, count in most)
-        return f"{sum(releases.values())} ({whose})"
+        whose = ", ".join(
+            f"{count:.2g} {library}" for library, count in most if count >= 0.1
+        )
+        total = f"{sum(releases.values()):.3g}"
+        return f"{total} ({whose})" if whose else total
 
-    return _table("releases of the GIL", ENGINES, cell, found)
+    return _table("releases of the GIL", ORDER, cell, found)
 
 
 def _stages(results: Results) -> str:

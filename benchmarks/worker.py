@@ -283,6 +283,12 @@ class Worker:
         prepare, work = self.store.async_operations()[operation]
         return awaiting.awaited(self._runner, prepare, work, at_once, seconds)
 
+    def awaited_gil_releases(self, operation: str, at_once: int) -> dict[str, float]:
+        from .profile import awaiting
+
+        prepare, work = self.store.async_operations()[operation]
+        return awaiting.gil_releases(self._runner, prepare, work, at_once)
+
 
 def _now() -> tuple[float, float, int]:
     """Return clock, CPU, and how often one of the threads had to wait for something."""

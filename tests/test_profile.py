@@ -55,6 +55,9 @@ def test_releases_of_the_gil_are_counted_by_library(found, name):
     assert anonymous == {}
     # A write reads before, and takes one command more.
     assert write["cffi"] == 2 * read["cffi"] > 0
+    if name == MINE:
+        at_once = found["gil"][f"aload, {profile.AT_ONCE} at once"]
+        assert at_once[MINE]["cffi"] >= at_once["glide"]["cffi"] > 0
 
 
 def test_the_stages_of_a_read_and_of_a_write_are_timed(found):
@@ -134,7 +137,7 @@ def test_a_library_is_called_after_its_package(file, whose):
 def test_without_a_compiler_it_is_said_that_nothing_was_counted(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     ground = Ground(tmp_path, None, None)
-    found = profile._gil(ground, (), {})
+    found = profile._gil(ground, (), (), {})
     table = report.TABLES["gil"]({"profile": {"found": {"gil": found}}})
     assert table == "Not counted: There is no C compiler (cc)."
 

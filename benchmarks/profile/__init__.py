@@ -28,6 +28,8 @@ AWAITED = (MINE, "django-vcache", "glide")
 OPERATIONS = ("aload", "asave")
 AT_ONCE = 50
 
+#: GLIDE's awaiting client from the beginning.
+NATIVE = {"VALKEY_SESSIONS": {"ASYNC": "native"}}
 #: (times that a stage is measured, seconds of an awaited operation)
 QUICK, FULL = (1000, 1.0), (5000, 5.0)
 
@@ -44,13 +46,12 @@ def measure(
     place, log = ground.place, ground.log
     with crew(engines, place, log, failed) as workers:
         found = {"calls": _of_all(workers, "calls")}
-    found["gil"] = _gil(ground, engines, failed)
+    found["gil"] = _gil(ground, engines, awaited, failed)
     with crew([MINE], place, log, failed) as workers:
         for member in workers.each():
             found["stages"] = workers.ask(member, "stages", times, place.valkey)
-    native = {"VALKEY_SESSIONS": {"ASYNC": "native"}}
     unable: dict[str, str] = {}
-    with crew(awaited, place, log, unable, **native) as workers:
+    with crew(awaited, place, log, unable, **NATIVE) as workers:
         found["awaiting"] = {
             name: _of_each(workers, "awaited", name, AT_ONCE, seconds)
             for name in OPERATIONS
@@ -72,7 +73,10 @@ def _of_each(workers: Crew, what: str, *words: Any) -> dict[str, Any]:
 
 
 def _gil(
-    ground: "Ground", engines: Iterable[str], failed: dict[str, str]
+    ground: "Ground",
+    engines: Iterable[str],
+    awaited: Iterable[str],
+    failed: dict[str, str],
 ) -> dict[str, Any]:
     unable: dict[str, str] = {}
     try:
@@ -86,5 +90,15 @@ def _gil(
         found = _of_all(workers, "gil_releases")
         if not workers.members:  # It is not one of them that fails.
             return {"impossible": next(iter(unable.values()))}
+    with (
+        gil.preloaded(library),
+        crew(awaited, ground.place, ground.log, unable, **NATIVE) as workers,
+    ):
+        found |= {
+            f"{name}, {AT_ONCE} at once": _of_each(
+                workers, "awaited_gil_releases", name, AT_ONCE
+            )
+            for name in OPERATIONS
+        }
     failed |= {f"{name}, with the GIL watched": why for name, why in unable.items()}
     return found

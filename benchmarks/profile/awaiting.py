@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from . import gil
 from .owners import PAGE, owner
 from .requests import calls_in
 
@@ -32,29 +33,16 @@ def awaited(
     runner: asyncio.Runner, prepare: Prepare, work: Work, at_once: int, seconds: float
 ) -> dict[str, Any]:
     """Return calls and microseconds of one operation, by whose they are."""
-
     count = at_once * EACH
-
-    def some() -> list[Any]:
-        return [prepare(number) for number in range(count)]
-
-    async def run(arguments: list[Any]) -> None:
-        async def visitor(start: int) -> None:
-            for argument in arguments[start::at_once]:
-                await work(argument)
-
-        await asyncio.gather(*map(visitor, range(at_once)))
-
-    runner.run(run(some()))  # Connects.
-    arguments = some()
-    calls = calls_in(lambda: runner.run(run(arguments)))
+    beginning = _beginning(runner, prepare, work, at_once)
+    calls = calls_in(beginning())
     samples: Counter[str] = Counter()
     spent, rounds = 0.0, 0
     while spent < seconds:
-        arguments = some()
+        run = beginning()
         began = time.perf_counter()
         with sampled(samples):
-            runner.run(run(arguments))
+            run()
         spent += time.perf_counter() - began
         rounds += 1
     each = spent / rounds / count * 1e6
@@ -66,6 +54,36 @@ def awaited(
         },
         "each": each,
     }
+
+
+def gil_releases(
+    runner: asyncio.Runner, prepare: Prepare, work: Work, at_once: int
+) -> dict[str, float]:
+    """Return how often one operation releases the GIL, by whose library does."""
+    run = _beginning(runner, prepare, work, at_once)()
+    count = at_once * EACH
+    return {whose: number / count for whose, number in gil.releases(run).items()}
+
+
+def _beginning(
+    runner: asyncio.Runner, prepare: Prepare, work: Work, at_once: int
+) -> Callable[[], Callable[[], None]]:
+    """Return what prepares so many operations and returns what runs them."""
+
+    def begin() -> Callable[[], None]:
+        arguments = [prepare(number) for number in range(at_once * EACH)]
+
+        async def visitor(start: int) -> None:
+            for argument in arguments[start::at_once]:
+                await work(argument)
+
+        async def all_visitors() -> None:
+            await asyncio.gather(*map(visitor, range(at_once)))
+
+        return lambda: runner.run(all_visitors())
+
+    begin()()  # Connects.
+    return begin
 
 
 @contextmanager
