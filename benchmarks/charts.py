@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH, LABELS, FIGURES = 760, 270, 150
+WIDTH, LABELS, FIGURES = 760, 330, 110
 ROW, BAR, TOP = 26, 16, 44
 #: Of a chart with lines: where they are drawn, and how high a label is.
 LEFT, RIGHT, TALL, LABEL = 64, 160, 240, 17
