@@ -260,7 +260,9 @@ def _gil(results: Results) -> str:
         total = f"{sum(releases.values()):.3g}"
         return f"{total} ({whose})" if whose else total
 
-    return _table("releases of the GIL", ORDER, cell, found)
+    # Requests first.
+    columns = sorted(found, key=lambda name: "at once" in name)
+    return _table("releases of the GIL", ORDER, cell, columns)
 
 
 def _stages(results: Results) -> str:
