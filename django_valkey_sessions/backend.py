@@ -217,8 +217,6 @@ class SessionStore(SessionBase):
         """
         if self._shown is None or not hasattr(self, "_session_cache"):
             return False
-        if renewal.KEY not in self._session_cache:
-            return False
         known = renewal.recorded(self._session_cache)
         if known is None or known.left is None:
             return False
@@ -524,8 +522,7 @@ class SessionStore(SessionBase):
         if must_create:
             yield from self._insert(id, payload)
         elif self._base is None or self._base.payload != payload:
-            kept = self.passive and self.keeps_expiry()
-            write = writes.amend if kept else writes.swap
+            write = writes.amend if self.keeps_expiry() else writes.swap
             yield from self._replace(id, id, write, payload)
         elif not self.passive and not (yield from self._touch()):
             raise self._gone()
@@ -574,7 +571,7 @@ class SessionStore(SessionBase):
             kept = self._base if write is writes.amend else None
             version, blob, lifetime = self._next(new, payload or self._payload(), kept)
             expected = self._base.stamp if self._base else b""
-            former = None if self._origin is None else self._origin[1]
+            former = self._former()
             entry = Entry(new, lifetime, version.user, former)
             self._sent[version.stamp] = version
             try:
