@@ -170,8 +170,9 @@ def test_the_index_equals_the_truth(processes, examples):
         left = index()
         if conf.CLUSTER:
             # A save that others got in the way of may have entered a session for a user
-            # who is not its own. It stays until it ends: see index.forget().
-            alive = set().union(*there.values())
+            # who is not its own, or not any more. It stays until it ends: see
+            # index.forget().
+            alive = {info.id for info in sessions.iterate()}
             left = {user: ids - (alive - there[user]) for user, ids in left.items()}
         assert left == there
         for user in USERS:
