@@ -107,6 +107,9 @@ class SessionStore(SessionBase):
     #: Whether the session has another key than the one it was asked for with, because
     #: another request has renewed it.
     followed = False
+    #: Whether the session is as it was stored, and so fresh that the last save, or
+    #: touch, has not asked the server: another request may have renewed it meanwhile.
+    unasked = False
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -592,9 +595,9 @@ class SessionStore(SessionBase):
                 reply, _ = yield from self._fetch(old)
             found = yield from self._opened(reply, old)
             if found is not None and found[0].leads:
-                if write not in (writes.swap, writes.amend, writes.move):
-                    raise Overtaken
                 found, before = (yield from self._catch_up(found[0])), old
+                if found and write not in (writes.swap, writes.amend, writes.move):
+                    raise Overtaken
                 old = self._stored_id()
                 new = old if new == before else new
             if found is None:
@@ -768,7 +771,9 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             return False
         lifetime = lifetimes.milliseconds(self)
-        if not conf.TOUCH or lifetimes.is_fresh(lifetime, self._expires_at):
+        fresh = lifetimes.is_fresh(lifetime, self._expires_at)
+        self.unasked = fresh or not conf.TOUCH
+        if self.unasked:
             return True
         id = self._stored_id()
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
@@ -972,6 +977,7 @@ class SessionStore(SessionBase):
     def _keep(self, version: Version, expires_at: float | None) -> None:
         """Take note of what the server has."""
         self._sent.clear()
+        self.unasked = False
         self._base = version
         self._origin = version.created, version.user
         self._expires_at = expires_at

@@ -187,14 +187,16 @@ class SessionMiddleware(DjangosMiddleware):
                 "The request's session was deleted before the request completed. The "
                 "user may have logged out in a concurrent request, for example."
             ) from error
-        if kept and _has_cookie(request):
+        if not self.rolling:
+            # Another engine may have to wait for what is in memory here.
+            ends = yield ["get_expire_at_browser_close"]
+            age = None if ends else (yield ["get_expiry_age"])
+            _send_cookie(session, response, age)
             return
-        if self.rolling:
+        # A late response must not bring back a key that another request has renewed.
+        perhaps_old = session.unasked and conf.RENEW_AFTER is not None
+        if not ((kept or perhaps_old) and _has_cookie(request)):
             _set_cookie(session, response)
-            return
-        # Another engine may have to wait for what is in memory here.
-        ends = yield ["get_expire_at_browser_close"]
-        _send_cookie(session, response, None if ends else (yield ["get_expiry_age"]))
 
     def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None] | None:
         """

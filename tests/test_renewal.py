@@ -18,7 +18,7 @@ from django.contrib.sessions.exceptions import SessionInterrupted
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as searching
 from hypothesis import strategies as st
 
@@ -813,10 +813,14 @@ def test_every_response_to_the_old_key_brings_the_new_one(visit, due, view):
 
 @pytest.mark.parametrize("touched", [True, False])
 @pytest.mark.parametrize("change_too", [True, False])
+@pytest.mark.parametrize("due_too", [True, False])
+@pytest.mark.parametrize("save_every_request", [True, False])
 def test_a_slow_response_does_not_bring_the_old_key_back(
-    visit, due, change, touched, change_too
+    visit, due, change, settings, touched, change_too, due_too, save_every_request
 ):
-    change(RENEW_AFTER=7200)
+    settings.SESSION_SAVE_EVERY_REQUEST = save_every_request
+    if not due_too:
+        change(RENEW_AFTER=7200)
     if touched:
         client.execute(["PEXPIRE", key_of(due), "900000"])
     renewed = []
@@ -830,7 +834,8 @@ def test_a_slow_response_does_not_bring_the_old_key_back(
         renewed.append(other.session_key)
 
     sent = visit(is_slow, due)
-    assert sent == (renewed[0] if touched or change_too else None)
+    asked = touched or change_too or due_too
+    assert sent == (renewed[0] if asked else None)
 
 
 def test_a_logout_with_the_old_key_ends_it_for_the_new_one(visit, due):
@@ -895,6 +900,17 @@ STEPS = st.lists(
     min_size=10,
     max_size=30,
 )
+
+#: The key that it was asked with is renewed by another, and the new one is used.
+LATE_RESPONSE = [
+    ("begin", 0),
+    ("begin", 2),
+    ("end", 0, True),
+    ("begin", 0),
+    ("end", 0, False),
+    ("end", 2, True),
+    ("grace", None),
+]
 
 
 class Browser:
@@ -978,10 +994,13 @@ def test_no_visitor_is_logged_out_and_no_change_lost(
     settings.VALKEY_SESSIONS = {**settings.VALKEY_SESSIONS, "RENEW_AFTER": 1e-9}
     monkeypatch.setattr(renewal, "STEPS", 30)
 
-    @searching(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.booleans(), STEPS)
-    def check(expire, steps):
+    @searching(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.booleans(), st.booleans(), STEPS)
+    @example(False, False, LATE_RESPONSE)
+    @example(True, True, LATE_RESPONSE)
+    def check(expire, save_every_request, steps):
         settings.VALKEY_SESSIONS["EXPIRE"] = expire
+        settings.SESSION_SAVE_EVERY_REQUEST = save_every_request
         SessionStore.clear_all()
         browser = Browser()
         for what, *arguments in steps:
