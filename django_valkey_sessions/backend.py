@@ -107,8 +107,8 @@ class SessionStore(SessionBase):
     #: Whether the session has another key than the one it was asked for with, because
     #: another request has renewed it.
     followed = False
-    #: Whether the session is as it was stored, and so fresh that the last save, or
-    #: touch, has not asked the server: another request may have renewed it meanwhile.
+    #: Whether the server was not asked again since the session was loaded, because it
+    #: is unchanged and fresh: another request may have renewed it meanwhile.
     unasked = False
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -437,6 +437,7 @@ class SessionStore(SessionBase):
         version, data = found
         if first:
             self._keep(version, expires_at)
+            self.unasked = True
             if led is not None:
                 self._follow(led)
             elif self.with_cookie:
@@ -771,10 +772,9 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             return False
         lifetime = lifetimes.milliseconds(self)
-        fresh = lifetimes.is_fresh(lifetime, self._expires_at)
-        self.unasked = fresh or not conf.TOUCH
-        if self.unasked:
+        if not conf.TOUCH or lifetimes.is_fresh(lifetime, self._expires_at):
             return True
+        self.unasked = False
         id = self._stored_id()
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
             return (yield from self._rewrite(id, self._base, lifetime))

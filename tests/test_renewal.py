@@ -838,6 +838,22 @@ def test_a_slow_response_does_not_bring_the_old_key_back(
     assert sent == (renewed[0] if asked else None)
 
 
+@pytest.mark.parametrize("how", ["save", "touch"])
+def test_the_cookie_follows_what_a_view_has_stored_itself(
+    visit, due, change, settings, how
+):
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    change(RENEW_AFTER=7200)
+    client.execute(["PEXPIRE", key_of(due), "900000"])
+
+    def stores(session):
+        if how == "save":
+            yield ["set_expiry", 600_000]
+        yield [how]
+
+    assert visit(stores, due) == due
+
+
 def test_a_logout_with_the_old_key_ends_it_for_the_new_one(visit, due):
     new = visit(reads, due)
     visit(logs_out, due)
