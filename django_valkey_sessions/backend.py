@@ -107,8 +107,8 @@ class SessionStore(SessionBase):
     #: Whether the session has another key than the one it was asked for with, because
     #: another request has renewed it.
     followed = False
-    #: Whether the server was not asked again since the session was loaded, because it
-    #: is unchanged and fresh: another request may have renewed it meanwhile.
+    #: Whether the server was not asked again since the session was loaded: another
+    #: request may have renewed it meanwhile.
     unasked = False
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -239,6 +239,19 @@ class SessionStore(SessionBase):
         await self._aget_session()
         return await arun(self._touch(), client.aexecute)
 
+    def look_again(self) -> bool:
+        """
+        Take over the key that another request has given the session since it was
+        loaded, if one has. Return False if the session has ended meanwhile.
+        """
+        self._get_session()
+        return run(self._look_again(), client.execute)
+
+    async def alook_again(self) -> bool:
+        """See look_again()."""
+        await self._aget_session()
+        return await arun(self._look_again(), client.aexecute)
+
     def touch_is_due(self) -> bool:
         """
         Return True if touch() would renew the session: TOUCH_INTERVAL has passed. Of a
@@ -257,7 +270,7 @@ class SessionStore(SessionBase):
         """
         if not self.passive or self._base is None:
             return False
-        base = codec.deserialize(self._base.payload, self.serializer)
+        base = self._stored_data()
         data = self._session_cache
         names = (EXPIRY_KEY, USER_KEY)
         return all(base.get(name) == data.get(name) for name in names)
@@ -594,16 +607,18 @@ class SessionStore(SessionBase):
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
                 yield random.uniform(0, pause)  # noqa: S311
                 reply, _ = yield from self._fetch(old)
-            found = yield from self._opened(reply, old)
+            found, led = (yield from self._opened(reply, old)), False
             if found is not None and found[0].leads:
                 found, before = (yield from self._catch_up(found[0])), old
                 if found and write not in (writes.swap, writes.amend, writes.move):
                     raise Overtaken
                 old = self._stored_id()
-                new = old if new == before else new
+                led, new = new == before, old if new == before else new
             if found is None:
                 raise self._gone()
             self._merge(*found)
+            if led:  # What it knows of its key is the other's word.
+                self._know_renewal(found[1])
             payload = None
         raise SessionConflict(
             f"The session was changed by others {RETRIES + 1} times in a row while it "
@@ -619,7 +634,7 @@ class SessionStore(SessionBase):
             # Ours, although nobody said so: what has changed since then is the rest.
             self._keep(self._sent[theirs.stamp], None)
             return
-        base = codec.deserialize(self._base.payload, self.serializer)
+        base = self._stored_data()
         ours = codec.deserialize(self._payload(), self.serializer)
         merged = merge(base, ours, their_data, conf.MERGE, self._alike)
         data = self._session_cache
@@ -630,6 +645,12 @@ class SessionStore(SessionBase):
             if not (known and same(value, ours[name], self._alike)):
                 data[name] = value
         self._keep(theirs, None)
+
+    def _stored_data(self) -> dict[str, Any]:
+        """Return what is stored, as far as that is known; {}: nothing that counts."""
+        if self._base is None:
+            return {}
+        return codec.deserialize(self._base.payload, self.serializer)
 
     def _alike(self, a: Any, b: Any) -> bool:
         """Compare what Python's == can't be trusted with: as it is stored."""
@@ -664,17 +685,14 @@ class SessionStore(SessionBase):
             yield from self._save(must_create=False)
             return
         self._next_key = self._get_new_session_key()
-        known = self._session_cache.get(renewal.KEY)
         renewed = Renewal(int(time.time()), self._id())
         self._session_cache[renewal.KEY] = renewed.as_data()
         leave = self._leaving(Bearer(self._stored_key()), Bearer(self._next_key))
         try:
             yield from self._change_key(leave)
         except BaseException as error:
-            # Under the old key it must not believe that it was renewed.
-            self._session_cache.pop(renewal.KEY)
-            if known is not None:
-                self._session_cache[renewal.KEY] = known
+            # It must not believe that it has renewed itself.
+            self._know_renewal(self._stored_data())
             if not isinstance(error, Overtaken):
                 raise
             yield from self._save(must_create=False)
@@ -713,6 +731,13 @@ class SessionStore(SessionBase):
         if conf.RENEW_AFTER is not None and user_of(self._session_cache) is not None:
             known = Renewal(int(time.time()))
             self._session_cache[renewal.KEY] = known.as_data()
+
+    @sensitive_variables("data")
+    def _know_renewal(self, data: dict[str, Any]) -> None:
+        """Let the session know of its key what these data know of it."""
+        self._session_cache.pop(renewal.KEY, None)
+        if renewal.KEY in data:
+            self._session_cache[renewal.KEY] = data[renewal.KEY]
 
     def _close_renewal(self) -> Flow[None]:
         """Let the old key end, which the client does not need any more."""
@@ -753,6 +778,7 @@ class SessionStore(SessionBase):
 
     def _catch_up(self, version: Version) -> Flow[Opened | None]:
         """Go on as _led() does, and follow."""
+        self.unasked = False
         bearer = Bearer(self._stored_key())
         bearer, found, _ = yield from self._led(bearer, version)
         if found is not None:
@@ -761,6 +787,9 @@ class SessionStore(SessionBase):
 
     def _look_again(self) -> Flow[bool]:
         """Follow if another request has renewed it. Return False if it has ended."""
+        if self.session_key is None:
+            return False
+        self.unasked = False
         id = self._stored_id()
         blob, _ = yield from self._fetch(id)
         found = yield from self._opened(blob, id)

@@ -145,7 +145,7 @@ class SessionMiddleware(DjangosMiddleware):
                 flow = self._refresh(session, response)
         if (
             accessed
-            or flow is not None  # It sends a cookie, or removes one.
+            or flow is not None  # It may send a cookie, or remove one.
             or (response.cookies and settings.SESSION_COOKIE_NAME in response.cookies)
         ):
             if "Vary" in response.headers:
@@ -195,8 +195,11 @@ class SessionMiddleware(DjangosMiddleware):
             return
         # A late response must not bring back a key that another request has renewed.
         perhaps_old = session.unasked and conf.RENEW_AFTER is not None
-        if not ((kept or perhaps_old) and _has_cookie(request)):
-            _set_cookie(session, response)
+        if (kept or perhaps_old) and _has_cookie(request):
+            return
+        if perhaps_old and not (yield ["look_again"]):
+            return
+        _set_cookie(session, response)
 
     def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None] | None:
         """
@@ -208,9 +211,7 @@ class SessionMiddleware(DjangosMiddleware):
                 return self._renew(session, response)
             if session.touch_is_due():
                 return self._touch(session, response)
-        if session.followed:
-            _set_cookie(session, response)
-        return None
+        return self._follow(session, response) if session.followed else None
 
     def _renew(self, session: Any, response: HttpResponseBase) -> Flow[None]:
         try:
@@ -220,6 +221,11 @@ class SessionMiddleware(DjangosMiddleware):
             # that, and the next request tries again.
             return
         _set_cookie(session, response)
+
+    def _follow(self, session: Any, response: HttpResponseBase) -> Flow[None]:
+        # The key that it was led to may have been renewed as well.
+        if (yield ["look_again"]):
+            _set_cookie(session, response)
 
     def _touch(self, session: Any, response: HttpResponseBase) -> Flow[None]:
         touched = yield ["touch"]

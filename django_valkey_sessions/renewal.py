@@ -31,7 +31,7 @@ _ID_SIZE = 16
 
 
 class Overtaken(Exception):
-    """Another request has renewed the session meanwhile."""
+    """Another request has renewed the session meanwhile: it has that key now."""
 
 
 @dataclass(frozen=True, slots=True)

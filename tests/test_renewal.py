@@ -205,6 +205,22 @@ def test_of_two_that_renew_without_a_change_the_second_lets_it_be(call, stored):
     assert len(list(sessions.iterate())) == 1
 
 
+@pytest.mark.parametrize("how", ["save", "renew"])
+def test_what_another_renewal_has_left_is_not_forgotten(call, stored, how):
+    call(stored, "renew")
+    slow, quick = (SessionStore(stored.session_key) for _ in range(2))
+    for session in slow, quick:
+        session.with_cookie = True
+        call(session, "get", "a")
+    call(quick, "save")
+    call(quick, "renew")
+    slow["b"] = 2
+    call(slow, how)
+    data = call(SessionStore(quick.session_key), "load")
+    assert data["b"] == 2
+    assert renewal.recorded(data).left == keys.session_id(stored.session_key)
+
+
 def test_a_session_that_was_cleared_replaces_the_renewed_one(call, stored):
     other, old = opened(call, stored.session_key), stored.session_key
     call(stored, "renew")
@@ -927,6 +943,17 @@ LATE_RESPONSE = [
     ("end", 2, True),
     ("grace", None),
 ]
+#: It was led to the new key, which is renewed in its turn, and that one used.
+LATE_FOLLOWER = [
+    ("begin", 0),
+    ("end", 0, False),
+    ("begin", 2),
+    *[("begin", 0), ("end", 0, True)] * 3,
+    ("begin", 0),
+    ("end", 0, False),
+    ("end", 2, True),
+    ("grace", None),
+]
 
 
 class Browser:
@@ -1014,6 +1041,8 @@ def test_no_visitor_is_logged_out_and_no_change_lost(
     @given(st.booleans(), st.booleans(), STEPS)
     @example(False, False, LATE_RESPONSE)
     @example(True, True, LATE_RESPONSE)
+    @example(False, False, LATE_FOLLOWER)
+    @example(True, True, LATE_FOLLOWER)
     def check(expire, save_every_request, steps):
         settings.VALKEY_SESSIONS["EXPIRE"] = expire
         settings.SESSION_SAVE_EVERY_REQUEST = save_every_request
