@@ -182,7 +182,13 @@ def test_renewing_costs_something_only_when_it_is_due(cost, logged_in, monkeypat
         patch.setattr(Conf, "RENEW_AFTER", property(lambda conf: 0.0))
         # The new session and its entry, then what leads to it and an entry less.
         counts = together(READ, {"evalsha": 1, "set": 1}, SAVED, INDEXED, {"zrem": 1})
+        old = logged_in.cookies["sessionid"].value
         assert cost(read) == (counts, 3)
+    new = logged_in.cookies["sessionid"].value
+    # To the old key, on to the session, and whether that was renewed as well.
+    logged_in.cookies["sessionid"] = old
+    assert cost(read) == (together(READ, READ, READ), 3)
+    assert logged_in.cookies["sessionid"].value == new
     # That it was received, once.
     confirmed = together(READ, {"pexpire": 1}, SAVED, INDEXED)
     assert cost(read) == (confirmed, 3)
