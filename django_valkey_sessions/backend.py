@@ -107,9 +107,9 @@ class SessionStore(SessionBase):
     #: Whether the session has another key than the one it was asked for with, because
     #: another request has renewed it.
     followed = False
-    #: Whether the server was not asked again since the session was loaded: another
-    #: request may have renewed it meanwhile.
-    unasked = False
+    #: Whether the server was asked again since the session was loaded, or since this
+    #: was set to False. If not, another request may have renewed it meanwhile.
+    asked = False
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -450,7 +450,7 @@ class SessionStore(SessionBase):
         version, data = found
         if first:
             self._keep(version, expires_at)
-            self.unasked = True
+            self.asked = False
             if led is not None:
                 self._follow(led)
             elif self.with_cookie:
@@ -778,7 +778,7 @@ class SessionStore(SessionBase):
 
     def _catch_up(self, version: Version) -> Flow[Opened | None]:
         """Go on as _led() does, and follow."""
-        self.unasked = False
+        self.asked = True
         bearer = Bearer(self._stored_key())
         bearer, found, _ = yield from self._led(bearer, version)
         if found is not None:
@@ -789,7 +789,7 @@ class SessionStore(SessionBase):
         """Follow if another request has renewed it. Return False if it has ended."""
         if self.session_key is None:
             return False
-        self.unasked = False
+        self.asked = True
         id = self._stored_id()
         blob, _ = yield from self._fetch(id)
         found = yield from self._opened(blob, id)
@@ -803,7 +803,7 @@ class SessionStore(SessionBase):
         lifetime = lifetimes.milliseconds(self)
         if not conf.TOUCH or lifetimes.is_fresh(lifetime, self._expires_at):
             return True
-        self.unasked = False
+        self.asked = True
         id = self._stored_id()
         if self._base is not None and not (conf.EXPIRE and self._base.expires is None):
             return (yield from self._rewrite(id, self._base, lifetime))
@@ -1006,7 +1006,7 @@ class SessionStore(SessionBase):
     def _keep(self, version: Version, expires_at: float | None) -> None:
         """Take note of what the server has."""
         self._sent.clear()
-        self.unasked = False
+        self.asked = True
         self._base = version
         self._origin = version.created, version.user
         self._expires_at = expires_at

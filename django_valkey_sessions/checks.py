@@ -207,8 +207,8 @@ def check_touching() -> Iterator[CheckMessage]:
         yield _warning(
             "W008",
             "SESSION_SAVE_EVERY_REQUEST is True, and TOUCH in VALKEY_SESSIONS False.",
-            "The cookie is renewed at every request, the session only when it is "
-            "changed, so users are logged out with a valid cookie. Remove one of them.",
+            "A session is renewed only when it is changed, whatever becomes of its "
+            "cookie, so active users are logged out. Remove one of them.",
         )
 
 

@@ -142,7 +142,7 @@ class SessionMiddleware(DjangosMiddleware):
             if modified or self._saves(session):
                 flow = self._save(request, response)
             elif accessed and self.rolling:
-                flow = self._refresh(session, response)
+                flow = self._refresh(request, response)
         if (
             accessed
             or flow is not None  # It may send a cookie, or remove one.
@@ -173,11 +173,14 @@ class SessionMiddleware(DjangosMiddleware):
                 if settings.SESSION_COOKIE_NAME in request.COOKIES:
                     _delete_cookie(response)
                 return
-        kept = renews = False
-        if self.rolling and session.passive:
-            kept = session.keeps_expiry()
-        elif self.rolling:
-            renews = session.renewal_is_due()
+        kept = renews = stored = False
+        if self.rolling:
+            # Whether the view has saved or touched it by itself.
+            stored, session.asked = session.asked, False
+            if session.passive:
+                kept = session.keeps_expiry()
+            else:
+                renews = session.renewal_is_due()
         try:
             yield ["renew" if renews else "save"]
         except UpdateError as error:
@@ -194,24 +197,28 @@ class SessionMiddleware(DjangosMiddleware):
             _send_cookie(session, response, age)
             return
         # A late response must not bring back a key that another request has renewed.
-        perhaps_old = session.unasked and conf.RENEW_AFTER is not None
-        if (kept or perhaps_old) and _has_cookie(request):
+        perhaps_old = conf.RENEW_AFTER is not None and not session.asked
+        if (kept or (perhaps_old and not stored)) and _has_cookie(request):
             return
-        if perhaps_old and not (yield ["look_again"]):
-            return
-        _set_cookie(session, response)
+        if perhaps_old:
+            yield from self._look_and_send(request, response)
+        else:
+            _set_cookie(session, response)
 
-    def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None] | None:
+    def _refresh(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> Flow[None] | None:
         """
         Return the flow that renews or touches a session that was only read, if that is
         due. Else send its key if another request has changed that.
         """
+        session: Any = request.session
         if not session.passive:
             if session.renewal_is_due():
                 return self._renew(session, response)
             if session.touch_is_due():
                 return self._touch(session, response)
-        return self._follow(session, response) if session.followed else None
+        return self._look_and_send(request, response) if session.followed else None
 
     def _renew(self, session: Any, response: HttpResponseBase) -> Flow[None]:
         try:
@@ -222,16 +229,25 @@ class SessionMiddleware(DjangosMiddleware):
             return
         _set_cookie(session, response)
 
-    def _follow(self, session: Any, response: HttpResponseBase) -> Flow[None]:
-        # The key that it was led to may have been renewed as well.
-        if (yield ["look_again"]):
-            _set_cookie(session, response)
-
     def _touch(self, session: Any, response: HttpResponseBase) -> Flow[None]:
         touched = yield ["touch"]
         # One that ends with the browser has a cookie without an end.
-        longer = touched and not session.get_expire_at_browser_close()
-        if longer or session.followed:
+        longer = not session.get_expire_at_browser_close()
+        if touched and (longer or session.followed):
+            _set_cookie(session, response)
+
+    def _look_and_send(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> Flow[None]:
+        """Send the key that the session has by now."""
+        session: Any = request.session
+        try:
+            there = yield ["look_again"]
+        except SessionStoreUnavailable:
+            # No reason to lose the response. The key that the browser has leads to the
+            # session as well, other than to one that got its key in this request.
+            there = not (session.followed or _has_cookie(request))
+        if there:
             _set_cookie(session, response)
 
     def _page(self, request: HttpRequest, error: Exception) -> HttpResponse:

@@ -870,6 +870,73 @@ def test_the_cookie_follows_what_a_view_has_stored_itself(
     assert visit(stores, due) == due
 
 
+@pytest.mark.parametrize("how", ["save", "touch", "renew"])
+def test_a_view_that_has_stored_it_and_is_slow_does_not_bring_the_old_key_back(
+    visit, due, change, how
+):
+    change(RENEW_AFTER=7200)
+    client.execute(["PEXPIRE", key_of(due), "900000"])
+    renewed = []
+
+    def stores_and_is_slow(session):
+        yield ["update", {"b": 2}]
+        yield [how]
+        if how == "touch":
+            yield ["save"]
+        other = SessionStore(session.session_key)
+        yield [other, "renew"]
+        renewed.append(other.session_key)
+
+    assert visit(stores_and_is_slow, due) == renewed[0]
+    assert items(now, due) == {"a": 1, "b": 2}
+
+
+def test_a_touched_session_that_has_ended_is_not_sent_after_a_login(visit, due):
+    """The browser may have another one by then."""
+    new = visit(reads, due)
+    client.execute(["PEXPIRE", key_of(new), "900000"])
+
+    def reads_while_it_ends(session):
+        yield ["get", "a"]
+        yield [SessionStore(new), "flush"]
+
+    assert visit(reads_while_it_ends, due) is None
+
+
+def test_an_outage_when_the_key_is_looked_up_again_costs_no_response(
+    visit, due, change, monkeypatch
+):
+    """A read of the session, which is complete when the server is lost."""
+    new = visit(reads, due)
+    failing = []
+
+    def lost(*args):
+        failing.append(args)
+        raise SessionStoreUnavailable("lost")
+
+    def loses(view, patch):
+        def view_of_an_outage(session):
+            yield from view(session)
+            patch.setattr(client, "execute", lost)
+            patch.setattr(client, "aexecute", lost)
+
+        return view_of_an_outage
+
+    def creates(session):
+        yield ["update", {"c": 3}]
+        yield ["save"]
+
+    for view in reads, is_passive:
+        with monkeypatch.context() as patch:
+            assert visit(loses(view, patch), due) is None
+        assert failing.pop()
+    with monkeypatch.context() as patch:
+        created = visit(loses(creates, patch), "")
+    assert failing.pop()
+    assert items(now, created) == {"c": 3}
+    assert items(now, due) == items(now, new) == {"a": 1}
+
+
 def test_a_logout_with_the_old_key_ends_it_for_the_new_one(visit, due):
     new = visit(reads, due)
     visit(logs_out, due)
@@ -923,6 +990,11 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("begin"), st.integers(0, 2)),
         st.tuples(st.just("write"), st.integers(0, 2)),
+        st.tuples(
+            st.just("store"),
+            st.integers(0, 2),
+            st.sampled_from(["save", "touch", "renew"]),
+        ),
         st.tuples(st.just("end"), st.integers(0, 2), st.booleans()),
         st.tuples(st.just("end"), st.integers(0, 2), st.booleans()),
         st.tuples(st.just("log_in"), st.integers(0, 2)),
@@ -954,6 +1026,13 @@ LATE_FOLLOWER = [
     ("end", 2, True),
     ("grace", None),
 ]
+#: The same after its view has saved a change by itself.
+LATE_WRITER = [
+    *LATE_FOLLOWER[:3],
+    ("write", 2),
+    ("store", 2, "save"),
+    *LATE_FOLLOWER[3:],
+]
 
 
 class Browser:
@@ -982,6 +1061,14 @@ class Browser:
             request, changes = self.requests[number]
             name = f"change{next(self.numbers)}"
             request.session[name] = changes[name] = 1
+
+    def store(self, number, how):
+        """A view does it by itself, and goes on."""
+        if number in self.requests:
+            request, changes = self.requests[number]
+            getattr(request.session, how)()
+            if how != "touch":
+                self.saved.update(changes)
 
     def log_in(self, number):
         """The other requests are interrupted by that, as ever."""
@@ -1043,6 +1130,7 @@ def test_no_visitor_is_logged_out_and_no_change_lost(
     @example(True, True, LATE_RESPONSE)
     @example(False, False, LATE_FOLLOWER)
     @example(True, True, LATE_FOLLOWER)
+    @example(True, False, LATE_WRITER)
     def check(expire, save_every_request, steps):
         settings.VALKEY_SESSIONS["EXPIRE"] = expire
         settings.SESSION_SAVE_EVERY_REQUEST = save_every_request
