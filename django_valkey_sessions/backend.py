@@ -107,9 +107,13 @@ class SessionStore(SessionBase):
     #: Whether the session has another key than the one it was asked for with, because
     #: another request has renewed it.
     followed = False
-    #: Whether the server was asked again since the session was loaded, or since this
-    #: was set to False. If not, another request may have renewed it meanwhile.
+    #: Whether a save or a touch has asked the server about the session since it was
+    #: loaded. The middleware sets it to False before its own. Without having asked it
+    #: is not known whether another request has renewed the session.
     asked = False
+    #: Whether the session got its key after it was loaded, and not by a renewal: there
+    #: is nobody else who could renew that.
+    fresh_key = False
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -556,7 +560,7 @@ class SessionStore(SessionBase):
             except CreateError:
                 continue  # The key was taken: draw another.
             self._session_key = self._next_key
-            self.modified = True
+            self.fresh_key = self.modified = True
             return
 
     def _insert(self, id: str, payload: bytes) -> Flow[None]:
@@ -706,6 +710,7 @@ class SessionStore(SessionBase):
         stored = yield from self._replace(id, new, write)
         before = self._stored_id()
         self._session_key, self._left_key = self._next_key, ""
+        self.fresh_key = write is writes.move
         if stored:
             yield from self._announce(
                 session_created, new, self._former(), previous_id=before

@@ -142,7 +142,7 @@ class SessionMiddleware(DjangosMiddleware):
             if modified or self._saves(session):
                 flow = self._save(request, response)
             elif accessed and self.rolling:
-                flow = self._refresh(request, response)
+                flow = self._refresh(session, response)
         if (
             accessed
             or flow is not None  # It may send a cookie, or remove one.
@@ -173,10 +173,11 @@ class SessionMiddleware(DjangosMiddleware):
                 if settings.SESSION_COOKIE_NAME in request.COOKIES:
                     _delete_cookie(response)
                 return
-        kept = renews = stored = False
+        kept = renews = by_view = False
         if self.rolling:
             # Whether the view has saved or touched it by itself.
-            stored, session.asked = session.asked, False
+            by_view = session.asked
+            session.asked = False
             if session.passive:
                 kept = session.keeps_expiry()
             else:
@@ -196,29 +197,25 @@ class SessionMiddleware(DjangosMiddleware):
             age = None if ends else (yield ["get_expiry_age"])
             _send_cookie(session, response, age)
             return
-        # A late response must not bring back a key that another request has renewed.
-        perhaps_old = conf.RENEW_AFTER is not None and not session.asked
-        if (kept or (perhaps_old and not stored)) and _has_cookie(request):
+        if kept and _has_cookie(request):
             return
-        if perhaps_old:
-            yield from self._look_and_send(request, response)
-        else:
+        if conf.RENEW_AFTER is None or session.asked or session.fresh_key:
             _set_cookie(session, response)
+        elif by_view or not _has_cookie(request):
+            yield from self._look_and_send(session, response)
+        # Else nothing is new to the browser. The next touch sends it the key again.
 
-    def _refresh(
-        self, request: HttpRequest, response: HttpResponseBase
-    ) -> Flow[None] | None:
+    def _refresh(self, session: Any, response: HttpResponseBase) -> Flow[None] | None:
         """
         Return the flow that renews or touches a session that was only read, if that is
         due. Else send its key if another request has changed that.
         """
-        session: Any = request.session
         if not session.passive:
             if session.renewal_is_due():
                 return self._renew(session, response)
             if session.touch_is_due():
                 return self._touch(session, response)
-        return self._look_and_send(request, response) if session.followed else None
+        return self._look_and_send(session, response) if session.followed else None
 
     def _renew(self, session: Any, response: HttpResponseBase) -> Flow[None]:
         try:
@@ -231,22 +228,21 @@ class SessionMiddleware(DjangosMiddleware):
 
     def _touch(self, session: Any, response: HttpResponseBase) -> Flow[None]:
         touched = yield ["touch"]
-        # One that ends with the browser has a cookie without an end.
-        longer = not session.get_expire_at_browser_close()
-        if touched and (longer or session.followed):
+        # The cookie of one that ends with the browser has no end that would be later.
+        later = not session.get_expire_at_browser_close()
+        if touched and (later or session.followed):
             _set_cookie(session, response)
 
-    def _look_and_send(
-        self, request: HttpRequest, response: HttpResponseBase
-    ) -> Flow[None]:
-        """Send the key that the session has by now."""
-        session: Any = request.session
+    def _look_and_send(self, session: Any, response: HttpResponseBase) -> Flow[None]:
+        """
+        Send the key that the session has by now. A late response must not bring back
+        one that another request has renewed.
+        """
         try:
             there = yield ["look_again"]
         except SessionStoreUnavailable:
-            # No reason to lose the response. The key that the browser has leads to the
-            # session as well, other than to one that got its key in this request.
-            there = not (session.followed or _has_cookie(request))
+            # No reason to lose the response: the browser's key leads to the session.
+            return
         if there:
             _set_cookie(session, response)
 

@@ -903,38 +903,75 @@ def test_a_touched_session_that_has_ended_is_not_sent_after_a_login(visit, due):
     assert visit(reads_while_it_ends, due) is None
 
 
-def test_an_outage_when_the_key_is_looked_up_again_costs_no_response(
-    visit, due, change, monkeypatch
-):
-    """A read of the session, which is complete when the server is lost."""
-    new = visit(reads, due)
-    failing = []
+def stores_by_itself(session):
+    yield ["update", {"b": 2}]
+    yield ["save"]
 
-    def lost(*args):
-        failing.append(args)
-        raise SessionStoreUnavailable("lost")
 
-    def loses(view, patch):
-        def view_of_an_outage(session):
+def logs_in_by_itself(session):
+    yield from logs_in(session)
+    yield ["save"]
+
+
+def begins_anew_by_itself(session):
+    yield from logs_out(session)
+    yield ["update", {"a": 1}]
+    yield ["create"]
+
+
+@pytest.fixture
+def losing(visit, monkeypatch):
+    """Visit, and lose the server when the view is done; return whether that was met."""
+
+    def losing(view, session_key):
+        tried = []
+
+        def lost(*args):
+            tried.append(args)
+            raise SessionStoreUnavailable("lost")
+
+        def then_loses(session):
             yield from view(session)
             patch.setattr(client, "execute", lost)
             patch.setattr(client, "aexecute", lost)
 
-        return view_of_an_outage
-
-    def creates(session):
-        yield ["update", {"c": 3}]
-        yield ["save"]
-
-    for view in reads, is_passive:
         with monkeypatch.context() as patch:
-            assert visit(loses(view, patch), due) is None
-        assert failing.pop()
-    with monkeypatch.context() as patch:
-        created = visit(loses(creates, patch), "")
-    assert failing.pop()
-    assert items(now, created) == {"c": 3}
-    assert items(now, due) == items(now, new) == {"a": 1}
+            sent = visit(then_loses, session_key)
+        return sent, bool(tried)
+
+    return losing
+
+
+@pytest.mark.parametrize("view", [reads, is_passive, stores_by_itself])
+def test_an_outage_when_a_key_is_looked_up_again_costs_no_response(
+    visit, losing, due, view
+):
+    new = visit(reads, due)
+    assert losing(view, due) == (None, True)
+    expected = {"a": 1, "b": 2} if view is stores_by_itself else {"a": 1}
+    assert items(now, due) == items(now, new) == expected
+
+
+@pytest.mark.parametrize("view", [logs_in_by_itself, begins_anew_by_itself])
+@pytest.mark.parametrize("when", ["never", "before", "meanwhile"])
+def test_a_key_that_the_request_has_made_is_sent_without_a_look(
+    visit, losing, due, change, view, when
+):
+    """Also where the session had been renewed by another."""
+    if when == "before":
+        visit(reads, due)
+    change(RENEW_AFTER=7200)
+
+    def in_time(session):
+        yield ["get", "a"]
+        if when == "meanwhile":
+            yield [SessionStore(due), "renew"]
+        yield from view(session)
+
+    sent, asked = losing(in_time, due)
+    assert not asked
+    assert items(now, sent)["a"] == 1
+    assert items(now, due) == {}
 
 
 def test_a_logout_with_the_old_key_ends_it_for_the_new_one(visit, due):
