@@ -1415,24 +1415,42 @@ def on_the_move(clustered):
     """A session whose slot moves to another node; what lets it arrive there."""
     session = new_session(a=1)
     key = key_of(session_id(session.session_key))
-    nodes = [node.connect(decode_responses=True) for node in clustered[:3]]
-    source = next(node for node in nodes if node.keys(key))
-    target = nodes[nodes.index(source) - 1]
-    old, new = (node.execute_command("CLUSTER MYID") for node in (source, target))
-    slot = source.execute_command("CLUSTER KEYSLOT", key)
+    nodes = [node.connect(decode_responses=True) for node in clustered]
+    ids = [node.execute_command("CLUSTER MYID") for node in nodes]
+    primaries = range(3)
+    source = next(number for number in primaries if nodes[number].keys(key))
+    target = (source + 1) % len(primaries)
+    slot = nodes[source].execute_command("CLUSTER KEYSLOT", key)
 
-    def assign(owner):
-        for node in (target, source, *nodes):
-            node.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+    def begin(giver, taker):
+        for node, step, other in (
+            (taker, "IMPORTING", giver),
+            (giver, "MIGRATING", taker),
+        ):
+            nodes[node].execute_command("CLUSTER SETSLOT", slot, step, ids[other])
 
-    target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", old)
-    source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", new)
-    port = target.connection_pool.connection_kwargs["port"]
-    source.execute_command("MIGRATE", "127.0.0.1", port, key, 0, 5000)
-    yield session, lambda: assign(new)
-    assign(new)
-    target.delete(key)
-    assign(old)
+    def arrive(taker):
+        for number in (taker, *primaries):
+            words = "CLUSTER SETSLOT", slot, "NODE", ids[taker]
+            nodes[number].execute_command(*words)
+
+    def owner(node):
+        for first, last, (_, _, id, *_), *_ in node.execute_command("CLUSTER SLOTS"):
+            if first <= slot <= last:
+                return id
+        return None
+
+    begin(source, target)
+    port = nodes[target].connection_pool.connection_kwargs["port"]
+    nodes[source].execute_command("MIGRATE", "127.0.0.1", port, key, 0, 5000)
+    yield session, lambda: arrive(target)
+    arrive(target)
+    nodes[target].delete(key)
+    # Imported, and not only assigned: that gives its owner the last word. Else what the
+    # other has told before may arrive later, and no two nodes agree any more.
+    begin(target, source)
+    arrive(source)
+    servers.wait_until(lambda: {*map(owner, nodes)} == {ids[source]})
     for node in nodes:
         node.close()
 
