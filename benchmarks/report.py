@@ -176,6 +176,8 @@ def _served(kind: str) -> Callable[[Results], str]:
     # A thread that has ended took its count with it. Under ASGI many do.
     if kind.startswith("gunicorn"):
         units |= {"waits": "waits", "preempted": "preemptions"}
+    else:
+        units |= {"event loop's CPU, µs": "loop", "client's CPU, µs": "native"}
 
     def table(results: Results) -> str:
         found = _found(results, "serving", kind)
@@ -184,7 +186,7 @@ def _served(kind: str) -> Callable[[Results], str]:
             for what, summaries in found.items()
             for title, unit in units.items()
             # Of one that has no session, only what shows how much the others add.
-            if what != "anonymous" or unit in ("rate", "application")
+            if what != "anonymous" or unit in ("rate", "application", "loop", "native")
         }
         return _table(
             "", ENGINES, lambda name, column: shown(columns[column].get(name)), columns

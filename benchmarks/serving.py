@@ -144,7 +144,7 @@ class Site:
         self, kind: str, name: str, ground: Ground, sending: "subprocess.Popen[str]"
     ) -> None:
         served = KINDS[kind]
-        self._connections = served.connections
+        self._connections, self._awaiting = served.connections, served.awaiting
         self._port = servers.free_port()
         program, *words = served.command.format(host=HOST, port=self._port).split()
         more = {"MIDDLEWARE": [ENGINES[name].middleware]} if served.alone else {}
@@ -185,18 +185,22 @@ class Site:
 
     def load(self, path: str, seconds: float) -> dict[str, float]:
         """
-        Return requests a second, their latencies, and of one the CPU, and how often a
-        thread of the application has waited or was made to wait.
+        Return requests a second, their latencies, and of one the CPU, also that of some
+        threads, and how often one of the application has waited or was made to wait.
         """
         mine = [self._process.pid]
         application, server = cpu(mine), cpu(self._servers)
-        before = switches(mine)
+        before, running = switches(mine), threads(self._process.pid)
         done = self._send(path=path, seconds=seconds)
         count = done["requests"]
         waits, preemptions = (
             now - then for now, then in zip(switches(mine), before, strict=True)
         )
-        return {
+        loop, native = (
+            (now - then) / count * 1e6
+            for now, then in zip(threads(self._process.pid), running, strict=True)
+        )
+        found = {
             "rate": count / done["seconds"],
             "p50": done["p50"],
             "p99": done["p99"],
@@ -205,6 +209,7 @@ class Site:
             "waits": waits / count,
             "preemptions": preemptions / count,
         }
+        return found | {"loop": loop, "native": native} if self._awaiting else found
 
     def _send(self, **words: Any) -> dict[str, float]:
         words |= {"port": self._port, "cookies": self._cookies}
@@ -243,6 +248,25 @@ def _cpu(pid: int) -> float:
         # those that have ended. In /proc the same stands in ticks of 10 ms.
         spent = time.clock_gettime((~pid << 3) | 2)
     return spent + sum(map(_cpu, _children(pid)))
+
+
+def threads(pid: int) -> tuple[float, float]:
+    """
+    Return the seconds of CPU of two kinds of a process's threads: of the first, which
+    is the event loop's under ASGI, and of those that a library has started without
+    Python. Such have names of their own, and those of Python 3.13 the process's.
+    """
+    first, native, name = 0.0, 0.0, ""
+    tasks = Path("/proc").glob(f"{pid}/task/*")
+    for task in sorted(tasks, key=lambda task: task.name != str(pid)):
+        with suppress(OSError):  # It has ended just now.
+            own = (task / "comm").read_text()
+            spent = int((task / "schedstat").read_text().split()[0]) / 1e9
+            if task.name == str(pid):
+                first, name = spent, own
+            elif own != name:
+                native += spent
+    return first, native
 
 
 def _children(pid: int) -> list[int]:

@@ -22,7 +22,7 @@ from benchmarks.growth import report as growing
 from benchmarks.growth import sizing
 from benchmarks.proxies import Counting, Delaying
 from benchmarks.visits import REQUESTS
-from django_valkey_sessions import codec
+from django_valkey_sessions import client, codec
 
 from . import servers
 
@@ -321,6 +321,24 @@ def test_the_cpu_of_a_process_is_that_of_its_threads_and_children():
     spent = time.process_time() - mine
     assert serving.cpu([os.getpid()]) - before >= spent > 0
     assert serving.cpu([2**22 + 1]) == 0  # Nobody has this number.
+
+
+def test_the_cpu_of_threads_is_that_of_the_first_and_of_a_clients_own(prefix):
+    client.execute(["PING"])  # Connects.
+    before, began = serving.threads(os.getpid()), time.thread_time()
+    for _ in range(300):
+        client.execute(["PING"])
+    sum(range(3_000_000))
+    spent = time.thread_time() - began
+    thread = threading.Thread(target=sum, args=[range(3_000_000)])
+    thread.start()  # Python's, and so neither.
+    thread.join()
+    now = serving.threads(os.getpid())
+    first, native = (a - b for a, b in zip(now, before, strict=True))
+    # Of a thread that runs the kernel counts up to its last tick.
+    assert spent - 0.02 < first < spent + 0.05
+    assert 0 < native < spent
+    assert serving.threads(2**22 + 1) == (0, 0)  # Nobody has this number.
 
 
 def test_the_sessions_that_are_measured_are_as_large_as_they_are_called():
