@@ -173,20 +173,22 @@ def _served(kind: str) -> Callable[[Results], str]:
         "CPU, µs": "application",
         "server's CPU, µs": "server",
     }
+    own = {"event loop's CPU, µs": "loop", "client's CPU, µs": "native"}
     # A thread that has ended took its count with it. Under ASGI many do.
     if kind.startswith("gunicorn"):
         units |= {"waits": "waits", "preempted": "preemptions"}
     else:
-        units |= {"event loop's CPU, µs": "loop", "client's CPU, µs": "native"}
+        units |= own
 
     def table(results: Results) -> str:
         found = _found(results, "serving", kind)
         columns = {
-            f"{what}: {title}": summaries.get(unit, {})
+            f"{what}: {title}": summaries[unit]
             for what, summaries in found.items()
             for title, unit in units.items()
             # Of one that has no session, only what shows how much the others add.
-            if what != "anonymous" or unit in ("rate", "application", "loop", "native")
+            if (what != "anonymous" or unit in ("rate", "application", *own.values()))
+            and unit in summaries
         }
         return _table(
             "", ENGINES, lambda name, column: shown(columns[column].get(name)), columns
