@@ -143,11 +143,10 @@ class Site:
     def __init__(
         self, kind: str, name: str, ground: Ground, sending: "subprocess.Popen[str]"
     ) -> None:
-        served = KINDS[kind]
-        self._connections, self._awaiting = served.connections, served.awaiting
+        self._kind = KINDS[kind]
         self._port = servers.free_port()
-        program, *words = served.command.format(host=HOST, port=self._port).split()
-        more = {"MIDDLEWARE": [ENGINES[name].middleware]} if served.alone else {}
+        program, *words = self._kind.command.format(host=HOST, port=self._port).split()
+        more = {"MIDDLEWARE": [ENGINES[name].middleware]} if self._kind.alone else {}
         with ground.log.open("ab") as log:
             self._process = Child(
                 [str(Path(sys.executable).with_name(program)), *words],
@@ -167,7 +166,7 @@ class Site:
         )
         if self._process.ended():
             raise Failed("The application server has ended.")
-        for _ in range(self._connections):
+        for _ in range(self._kind.connections):
             cookie = self._visit("/login/")
             self._cookies.append(self._visit("/fill/", cookie) or cookie)
 
@@ -190,15 +189,12 @@ class Site:
         """
         mine = [self._process.pid]
         application, server = cpu(mine), cpu(self._servers)
-        before, running = switches(mine), threads(self._process.pid)
+        before = (*switches(mine), *threads(self._process.pid))
         done = self._send(path=path, seconds=seconds)
         count = done["requests"]
-        waits, preemptions = (
-            now - then for now, then in zip(switches(mine), before, strict=True)
-        )
-        loop, native = (
-            (now - then) / count * 1e6
-            for now, then in zip(threads(self._process.pid), running, strict=True)
+        after = (*switches(mine), *threads(self._process.pid))
+        waits, preemptions, loop, native = (
+            (now - then) / count for now, then in zip(after, before, strict=True)
         )
         found = {
             "rate": count / done["seconds"],
@@ -206,10 +202,12 @@ class Site:
             "p99": done["p99"],
             "application": (cpu(mine) - application) / count * 1e6,
             "server": (cpu(self._servers) - server) / count * 1e6,
-            "waits": waits / count,
-            "preemptions": preemptions / count,
+            "waits": waits,
+            "preemptions": preemptions,
         }
-        return found | {"loop": loop, "native": native} if self._awaiting else found
+        if self._kind.awaiting:
+            found |= {"loop": loop * 1e6, "native": native * 1e6}
+        return found
 
     def _send(self, **words: Any) -> dict[str, float]:
         words |= {"port": self._port, "cookies": self._cookies}
@@ -256,16 +254,17 @@ def threads(pid: int) -> tuple[float, float]:
     is the event loop's under ASGI, and of those that a library has started without
     Python. Such have names of their own, and those of Python 3.13 the process's.
     """
-    first, native, name = 0.0, 0.0, ""
-    tasks = Path("/proc").glob(f"{pid}/task/*")
-    for task in sorted(tasks, key=lambda task: task.name != str(pid)):
-        with suppress(OSError):  # It has ended just now.
-            own = (task / "comm").read_text()
-            spent = int((task / "schedstat").read_text().split()[0]) / 1e9
-            if task.name == str(pid):
-                first, name = spent, own
-            elif own != name:
-                native += spent
+    tasks = Path(f"/proc/{pid}/task")
+    first = native = 0.0
+    with suppress(OSError):  # It has ended.
+        name = (tasks / str(pid) / "comm").read_text()
+        for task in tasks.iterdir():
+            with suppress(OSError):  # It has ended just now.
+                spent = int((task / "schedstat").read_text().split()[0]) / 1e9
+                if task.name == str(pid):
+                    first = spent
+                elif (task / "comm").read_text() != name:
+                    native += spent
     return first, native
 
 
