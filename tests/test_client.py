@@ -1423,16 +1423,12 @@ def on_the_move(clustered):
     slot = nodes[source].execute_command("CLUSTER KEYSLOT", key)
 
     def begin(giver, taker):
-        for node, step, other in (
-            (taker, "IMPORTING", giver),
-            (giver, "MIGRATING", taker),
-        ):
-            nodes[node].execute_command("CLUSTER SETSLOT", slot, step, ids[other])
+        nodes[taker].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[giver])
+        nodes[giver].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[taker])
 
     def arrive(taker):
         for number in (taker, *primaries):
-            words = "CLUSTER SETSLOT", slot, "NODE", ids[taker]
-            nodes[number].execute_command(*words)
+            nodes[number].execute_command("CLUSTER SETSLOT", slot, "NODE", ids[taker])
 
     def owner(node):
         for first, last, (_, _, id, *_), *_ in node.execute_command("CLUSTER SLOTS"):
