@@ -794,7 +794,6 @@ class SessionStore(SessionBase):
         """Follow if another request has renewed it. Return False if it has ended."""
         if self.session_key is None:
             return False
-        self.asked = True
         id = self._stored_id()
         blob, _ = yield from self._fetch(id)
         found = yield from self._opened(blob, id)
